@@ -1,0 +1,1 @@
+"""Numerics that know nothing of networks: linear circuits, lazily revealed Gaussian matrices, spectra."""

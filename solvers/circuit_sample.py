@@ -1,0 +1,117 @@
+"""Linear circuits of a sample of units at one time, as arrays: what moments and spectra are averages over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.solvers.linear_circuit import LinearCircuit, dense
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CircuitSample:
+    """Coefficients of the one-step Jacobian J = D + A W (1 - Q W)⁻¹ P for a sample of units.
+
+    Leading axes, written …, are independent samples.
+
+    Attributes:
+        state_to_state: D, (…, units, S, S).
+        field_to_state: A, (…, units, S, K).
+        state_to_carrier: P, (…, units, C, S).
+        field_to_carrier: Q, (…, units, C, K).
+        gains: σ_k, (K,).
+        carrier_of: which carrier each field reads, (K,).
+    """
+
+    state_to_state: Float64
+    field_to_state: Float64
+    state_to_carrier: Float64
+    field_to_carrier: Float64
+    gains: Float64
+    carrier_of: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, circuit: LinearCircuit, shape: tuple[int, ...], gains: Float64, carrier_of: NDArray[np.intp]) -> Self:
+        """From a circuit whose coefficients have this shape, its last axis the units."""
+        return cls(
+            dense(circuit.state_to_state, shape),
+            dense(circuit.field_to_state, shape),
+            dense(circuit.state_to_carrier, shape),
+            dense(circuit.field_to_carrier, shape),
+            np.asarray(gains, dtype=np.float64),
+            np.asarray(carrier_of, dtype=np.intp),
+        )
+
+    @property
+    def variables(self) -> int:
+        """Number S of state variables a unit."""
+        return int(self.state_to_state.shape[-1])
+
+    def taken(self, which: NDArray[np.intp]) -> CircuitSample:
+        """Some of the samples along the first axis."""
+        return CircuitSample(
+            self.state_to_state[which],
+            self.field_to_state[which],
+            self.state_to_carrier[which],
+            self.field_to_carrier[which],
+            self.gains,
+            self.carrier_of,
+        )
+
+    def reached(self) -> CircuitSample:
+        """Without the carriers that no perturbation of the state reaches (embeddings of the input, say), and without
+        the fields through which none returns to it (of gates whose effect vanishes, say). One carrier stays at least.
+        """
+        carriers, fields = list(range(self.state_to_carrier.shape[-2])), list(np.flatnonzero(self.gains))
+        before = len(carriers) + len(fields) + 1
+        while len(carriers) + len(fields) < before:
+            before = len(carriers) + len(fields)
+            reading = {int(self.carrier_of[k]) for k in fields}
+            carriers = [c for c in carriers if c in reading and self._reaches(c, fields)]
+            fields = [k for k in fields if self.carrier_of[k] in carriers and self._returns(k, carriers)]
+        if not fields:
+            carriers, fields = [0], list(np.flatnonzero(self.carrier_of == 0))
+        return CircuitSample(
+            self.state_to_state,
+            self.field_to_state[..., fields],
+            self.state_to_carrier[..., carriers, :],
+            self.field_to_carrier[..., carriers, :][..., fields],
+            self.gains[fields],
+            np.searchsorted(carriers, self.carrier_of[fields]),
+        )
+
+    def _reaches(self, carrier: int, fields: list[int]) -> bool:
+        by_fields = self.field_to_carrier[..., carrier, fields]
+        return bool(np.any(self.state_to_carrier[..., carrier, :]) or np.any(by_fields))
+
+    def _returns(self, field: int, carriers: list[int]) -> bool:
+        by_carriers = self.field_to_carrier[..., carriers, field]
+        return bool(np.any(self.field_to_state[..., field]) or np.any(by_carriers))
+
+    def regrouped(self, units: int) -> CircuitSample:
+        """The same units dealt anew into samples of this many each, left-over units dropped: (samples, units, …).
+
+        Raises:
+            ValueError: if there are fewer units than that in all.
+        """
+
+        def deal(values: Float64) -> Float64:
+            flat = values.reshape(-1, *values.shape[-2:])
+            samples = len(flat) // units
+            if samples == 0:
+                raise ValueError(f"{len(flat)} units cannot make a sample of {units}")
+            return flat[: samples * units].reshape(samples, units, *values.shape[-2:])
+
+        return CircuitSample(
+            deal(self.state_to_state),
+            deal(self.field_to_state),
+            deal(self.state_to_carrier),
+            deal(self.field_to_carrier),
+            self.gains,
+            self.carrier_of,
+        )
