@@ -1,0 +1,108 @@
+"""How to initialise a recurrent network, and how far it will remember.
+
+Mean-field and random-matrix theory of gated recurrent networks with weights that are the same at every step, as they
+are in every real network.
+
+>>> import meanfield as mf
+>>> gate = mf.Gate(recurrent_gain=1.0, input_gain=0.5, bias_mean=1.0)
+>>> network = mf.Network("gru", {"f": gate, "r": gate, "h": gate})
+>>> found = mf.gradients(network, mf.Inputs(power=1.0), length=20, units=1024)
+>>> found.profile.at(20).value < found.profile.at(1).value
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if importlib.util.find_spec("meanfield.solvers") is None:
+    raise ImportError(
+        "this 'meanfield' folder is the source tree without its sibling packages: run 'pip install -e .' in the "
+        "repository, or start Python in another directory to use an installed meanfield"
+    )
+
+if TYPE_CHECKING:
+    from meanfield import torch
+    from meanfield.analyses import Analysis, analyze
+    from meanfield.cells import Cell, register
+    from meanfield.defaults import framework_default
+    from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
+    from meanfield.estimate import Estimate, Profile
+    from meanfield.gradient_profiles import Gradients, gradients
+    from meanfield.inputs import Inputs
+    from meanfield.network import Gate, Network
+    from meanfield.recipes import Recipe, load, recipe
+    from meanfield.jacobian_spectra import Spectra, spectra
+    from meanfield.state_moments import Stationary, stationary
+
+__all__ = [
+    "Analysis",
+    "Cell",
+    "Estimate",
+    "Gate",
+    "Gradients",
+    "Infeasible",
+    "Inputs",
+    "InvalidInput",
+    "MeanfieldError",
+    "Network",
+    "NotConverged",
+    "Profile",
+    "Recipe",
+    "Spectra",
+    "Stationary",
+    "analyze",
+    "framework_default",
+    "gradients",
+    "load",
+    "recipe",
+    "register",
+    "spectra",
+    "stationary",
+    "torch",
+]
+
+# Modules are loaded when first used, so that the import itself is light.
+_HOME = {
+    "Analysis": "analyses",
+    "Cell": "cells",
+    "Estimate": "estimate",
+    "Gate": "network",
+    "Gradients": "gradient_profiles",
+    "Infeasible": "errors",
+    "Inputs": "inputs",
+    "InvalidInput": "errors",
+    "MeanfieldError": "errors",
+    "Network": "network",
+    "NotConverged": "errors",
+    "Profile": "estimate",
+    "Recipe": "recipes",
+    "Spectra": "jacobian_spectra",
+    "Stationary": "state_moments",
+    "analyze": "analyses",
+    "framework_default": "defaults",
+    "gradients": "gradient_profiles",
+    "load": "recipes",
+    "recipe": "recipes",
+    "register": "cells",
+    "spectra": "jacobian_spectra",
+    "stationary": "state_moments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("meanfield-rnn")
+    if name == "torch":
+        return importlib.import_module("meanfield.torch")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"meanfield.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'meanfield' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

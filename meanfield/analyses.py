@@ -1,0 +1,151 @@
+"""Everything that the theory says of a network at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meanfield import gradient_profiles, jacobian_spectra, state_moments
+from meanfield.estimate import Estimate, reported_lags
+from meanfield.gradient_profiles import Gradients
+from meanfield.inputs import Inputs, MeasuredInputs
+from meanfield.jacobian_spectra import Spectra
+from meanfield.network import Network
+from meanfield.sampling.population import Regime
+from meanfield.state_moments import Stationary
+from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, arrange, run
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Moments, gradients and spectra of one network.
+
+    Attributes:
+        network, inputs, length, regime, start: what was analysed.
+        states: moments of the output and overlap of two sequences; None where the data hold one sequence only.
+        gradients: profiles over the lag and what follows from them.
+        spectra: singular values and eigenvalues of the one-step Jacobian.
+    """
+
+    network: Network
+    inputs: Inputs
+    length: int
+    regime: Regime
+    start: Start
+    states: Stationary | None
+    gradients: Gradients
+    spectra: Spectra
+
+    def scalars(self) -> dict[str, Estimate | None]:
+        """All single numbers by name; None where a number does not exist (no decay, hence no time scale)."""
+        gradients, spectra = self.gradients, self.spectra
+        numbers: dict[str, Estimate | None] = {
+            "second_moment": gradients.second_moment,
+            "overlap": self.states.overlap if self.states else None,
+            "chi": gradients.chi,
+            "timescale": gradients.timescale,
+            "final_gradient": gradients.first_moment,
+            "isometry_defect": gradients.isometry_defect,
+            "bias_response": gradients.bias_response,
+        }
+        if gradients.memory is not None:
+            numbers["memory_path"] = gradients.memory.at(self.length)
+            numbers["memory_spread"] = gradients.memory_spread
+        numbers["eigenvalue_edge"] = spectra.eigenvalue_edge
+        numbers["slow_fraction"] = spectra.slow_fraction
+        return numbers
+
+    def profiles_as_json(self) -> dict[str, list[dict[str, float | int | None]]]:
+        """The profiles at lags 1, 2, 3, 5, … and the length.
+
+        From the zero state no input is further back than length - 1, which is then the sensitivity's last lag.
+        """
+        sensitivity = self.gradients.sensitivity
+        farthest = max(1, min(self.length, int(sensitivity.lags[-1])))
+        return {
+            "gradient_profile": self.gradients.profile.as_json(reported_lags(self.length)),
+            "input_sensitivity": sensitivity.as_json(reported_lags(farthest)),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``meanfield analyze --json`` prints."""
+        absent = {"value": None, "error": None}
+        return {
+            "cell": self.network.cell,
+            "regime": self.regime,
+            "start": self.start,
+            "length": self.length,
+            "hidden": self.spectra.hidden,
+            "transient": self.gradients.transient,
+            "network": self.network.as_json(),
+            "inputs": {**self.inputs.as_json(), "size": self.inputs.size},
+            **{name: number.as_json() if number else absent for name, number in self.scalars().items()},
+            **self.profiles_as_json(),
+            "singular_values": {
+                "m1": self.spectra.first_moment.as_json(),
+                "m2": self.spectra.second_moment.as_json(),
+            },
+        }
+
+
+def analyze(
+    network: Network,
+    inputs: Inputs | None = None,
+    *,
+    length: int,
+    hidden: int = 256,
+    units: int = DEFAULT_UNITS,
+    groups: int = DEFAULT_GROUPS,
+    regime: Regime = "tied",
+    start: Start | None = None,
+    seed: int = 0,
+) -> Analysis:
+    """All predictions for a network over ``length`` steps, from one population run and one of two sequences.
+
+    Args:
+        network: the network.
+        inputs: what it reads; white inputs of power 1 by default.
+        length: T, the number of steps that signals and gradients are followed over.
+        hidden: width that finite-width quantities, such as the eigenvalue edge, are for.
+        units, groups, regime, start, seed: see :func:`meanfield.gradients`.
+
+    Raises:
+        InvalidInput: if an argument is out of its range.
+        NotConverged: if the states do not become stationary, or leave the range of numbers.
+
+    >>> import meanfield as mf
+    >>> gate = mf.Gate(recurrent_gain=0.5, input_gain=0.5)
+    >>> found = mf.analyze(mf.Network("janet", {"f": gate, "g": gate}), length=10, units=1024)
+    >>> sorted(found.as_json())[:4]
+    ['bias_response', 'cell', 'chi', 'eigenvalue_edge']
+    """
+    inputs = inputs if inputs is not None else Inputs()
+    # One step more than the Jacobian has, so that the sensitivity reaches the full lag.
+    extra = 1 if inputs.endless and start != "zero" else 0
+    trajectory = run(
+        network,
+        inputs,
+        length=length + extra,
+        layout=arrange(units=units, groups=groups, hidden=hidden),
+        regime=regime,
+        start=start,
+        seed=seed,
+    )
+    single = isinstance(inputs, MeasuredInputs) and inputs.sequences < 2
+    states = None
+    if not single:
+        # From zero the moments of the last step are wanted; of a stationary run, an average over some steps.
+        steps = length if trajectory.start == "zero" else min(length, 32)
+        states = state_moments.stationary(
+            network, inputs, length=steps, units=units, groups=groups, regime=regime, start=start, seed=seed
+        )
+    return Analysis(
+        network=network,
+        inputs=inputs,
+        length=length,
+        regime=regime,
+        start=trajectory.start,
+        states=states,
+        gradients=gradient_profiles.of_trajectory(trajectory, length),
+        spectra=jacobian_spectra.of_trajectory(trajectory, hidden),
+    )

@@ -1,0 +1,227 @@
+"""What the network reads: white noise, a signal followed by padding, or measured sequences."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meanfield.errors import InvalidInput
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """White inputs of constant power; :meth:`padded` and :meth:`from_data` make the other kinds.
+
+    Attributes:
+        power: R, the mean square of every component.
+        overlap: Σ = E[x_a x_b]/R between two sequences, from -1 to 1.
+        size: number M of components; 0 stands for the limit of many, in which input drives are white.
+
+    Raises:
+        InvalidInput: if a number is not finite or out of its range.
+
+    >>> Inputs(power=1.0, overlap=0.5, size=28).size
+    28
+    """
+
+    power: float = 1.0
+    overlap: float = 0.0
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        _check_number("power", self.power, 0.0, math.inf)
+        _check_number("overlap", self.overlap, -1.0, 1.0)
+        _check_count("size", self.size, 0)
+
+    @staticmethod
+    def padded(
+        *, signal: int, length: int, power: float = 1.0, padding_power: float = 0.0, overlap: float = 0.0, size: int = 0
+    ) -> PaddedInputs:
+        """A white signal of ``signal`` steps and then noise of ``padding_power``, ``length`` steps in all.
+
+        >>> Inputs.padded(signal=10, length=200, size=28).length
+        200
+        """
+        return PaddedInputs(power, overlap, size, signal=signal, length=length, padding_power=padding_power)
+
+    @staticmethod
+    def from_data(array: ArrayLike) -> MeasuredInputs:
+        """Measured sequences, an array of sequences × steps × M.
+
+        Raises:
+            InvalidInput: if it has another number of axes, an empty one, or entries that are not finite.
+        """
+        data = np.asarray(array)
+        if data.ndim != 3:
+            raise InvalidInput(f"data: must have the axes sequences × steps × inputs, got shape {data.shape}")
+        if min(data.shape) == 0:
+            raise InvalidInput(f"data: must not be empty, got shape {data.shape}")
+        if not (np.issubdtype(data.dtype, np.floating) or np.issubdtype(data.dtype, np.integer)):
+            raise InvalidInput(f"data: must hold real numbers, got {data.dtype}")
+        data = data.astype(np.float32)
+        if not np.isfinite(data).all():
+            raise InvalidInput(f"data: must be finite, got {np.count_nonzero(~np.isfinite(data))} entries that are not")
+        data.flags.writeable = False
+        return MeasuredInputs(float(np.mean(np.square(data, dtype=np.float64))), 0.0, data.shape[2], data=data)
+
+    @property
+    def endless(self) -> bool:
+        """Whether later steps are more of the same."""
+        return True
+
+    @property
+    def length(self) -> int | None:
+        """Number of steps, None where there is no end."""
+        return None
+
+    @property
+    def signal(self) -> int | None:
+        """Number of steps that carry the signal, None for all of them."""
+        return None
+
+    def power_at(self, step: int) -> float:
+        """Mean square of the inputs at one step."""
+        return self.power
+
+    def draw(self, generator: np.random.Generator, sequences: int, steps: int) -> Float32:
+        """Input sequences, (sequences, steps, M)."""
+        noise = generator.standard_normal((sequences, steps * self.size), dtype=np.float32)
+        scale = np.sqrt([self.power_at(step) for step in range(steps)]).astype(np.float32)
+        mixed = (self._mixing(sequences) @ noise).reshape(sequences, steps, self.size)
+        return mixed * scale[None, :, None]
+
+    def covariance(self, sequences: int, step: int) -> NDArray[np.float64]:
+        """E[x_a x_b] per component between sequences at one step, (sequences, sequences)."""
+        return self.power_at(step) * self._correlation(sequences)
+
+    def digest(self) -> str | None:
+        """SHA-256 of measured data; None where a description says it all."""
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """A description for files."""
+        return {"kind": "white", "power": self.power, "overlap": self.overlap}
+
+    def _correlation(self, sequences: int) -> NDArray[np.float64]:
+        if sequences > 2 and self.overlap < -1.0 / (sequences - 1):
+            raise InvalidInput(f"overlap: {sequences} sequences cannot all overlap by {self.overlap}")
+        matrix = np.full((sequences, sequences), float(self.overlap))
+        np.fill_diagonal(matrix, 1.0)
+        return matrix
+
+    def _mixing(self, sequences: int) -> Float32:
+        from meanfield.sampling.drives import covariance_factor
+
+        return covariance_factor(self._correlation(sequences)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PaddedInputs(Inputs):
+    """A white signal, then padding; see :meth:`Inputs.padded`.
+
+    Attributes:
+        signal: steps of signal.
+        length: steps in all.
+        padding_power: mean square of the padding.
+    """
+
+    signal: int = 1
+    length: int = 1
+    padding_power: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_count("length", self.length, 1)
+        _check_count("signal", self.signal, 1)
+        _check_number("padding_power", self.padding_power, 0.0, math.inf)
+        if self.signal > self.length:
+            raise InvalidInput(f"signal: must not exceed the length {self.length}, got {self.signal}")
+
+    @property
+    def endless(self) -> bool:
+        return False
+
+    def power_at(self, step: int) -> float:
+        return self.power if step < self.signal else self.padding_power
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kind": "padded",
+            "power": self.power,
+            "overlap": self.overlap,
+            "signal": self.signal,
+            "padding_power": self.padding_power,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredInputs(Inputs):
+    """Measured sequences; see :meth:`Inputs.from_data`. Every group of a population reads some of them.
+
+    Attributes:
+        data: (sequences, steps, M), float32, read-only.
+    """
+
+    data: Float32 | None = None
+
+    @property
+    def endless(self) -> bool:
+        return False
+
+    @property
+    def length(self) -> int:
+        return self._data.shape[1]
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences there are."""
+        return self._data.shape[0]
+
+    @property
+    def peak_power(self) -> float:
+        """Mean over sequences of max_t |x_t|²/M."""
+        return float(np.mean(np.max(np.mean(np.square(self._data, dtype=np.float64), axis=2), axis=1)))
+
+    @property
+    def _data(self) -> Float32:
+        if self.data is None:
+            raise InvalidInput("data: missing; use Inputs.from_data")
+        return self.data
+
+    def power_at(self, step: int) -> float:
+        return float(np.mean(np.square(self._data[:, step], dtype=np.float64)))
+
+    def draw(self, generator: np.random.Generator, sequences: int, steps: int) -> Float32:
+        if sequences > len(self._data):
+            raise InvalidInput(f"data: {sequences} sequences are needed, got {len(self._data)}")
+        chosen = generator.choice(len(self._data), size=sequences, replace=False)
+        return self._data[chosen, :steps]
+
+    def covariance(self, sequences: int, step: int) -> NDArray[np.float64]:
+        raise InvalidInput("data: measured inputs have a size; their covariance is not prescribed")
+
+    def digest(self) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self._data).tobytes()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": "data", "power": self.power, "sequences": len(self._data)}
+
+
+def _check_number(name: str, value: float, lowest: float, highest: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput(f"{name}: must be a finite number, got {value!r}")
+    if not lowest <= value <= highest:
+        allowed = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+        raise InvalidInput(f"{name}: must be {allowed}, got {value!r}")
+
+
+def _check_count(name: str, value: int, lowest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
+        raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")

@@ -1,0 +1,116 @@
+"""Singular values and eigenvalues of the one-step Jacobian (theory, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from meanfield.errors import NotConverged
+from meanfield.estimate import Estimate, from_groups
+from meanfield.inputs import Inputs
+from meanfield.network import Network
+from meanfield.sampling.population import Regime
+from meanfield.solvers.circuit_moments import jacobian_moments
+from meanfield.solvers.eigenvalue_support import mass_near, rightmost_eigenvalue
+from meanfield.solvers.group_products import one_blas_thread
+from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, Trajectory, arrange, run
+
+SLOW_RADIUS = 0.1
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """What the Jacobian of one step, over all state variables, looks like.
+
+    Attributes:
+        first_moment: m1 = tr J Jᵀ/(S N).
+        second_moment: m2 = tr (J Jᵀ)²/(S N).
+        eigenvalue_edge: largest real part of an eigenvalue in a network of ``hidden`` units; its error is that of the
+            mean over networks, ``edge_scatter`` the standard deviation from network to network.
+        edge_scatter: see there.
+        slow_fraction: share of the eigenvalues within 0.1 of 1.
+        hidden: the width that the edge is for.
+    """
+
+    first_moment: Estimate
+    second_moment: Estimate
+    eigenvalue_edge: Estimate
+    edge_scatter: float
+    slow_fraction: Estimate
+    hidden: int
+
+
+def spectra(
+    network: Network,
+    inputs: Inputs | None = None,
+    *,
+    hidden: int = 256,
+    length: int = 64,
+    units: int = DEFAULT_UNITS,
+    groups: int = DEFAULT_GROUPS,
+    regime: Regime = "tied",
+    start: Start | None = None,
+    seed: int = 0,
+) -> Spectra:
+    """Moments of the singular values, eigenvalue edge and slow modes of the one-step Jacobian.
+
+    Args:
+        network: the network.
+        inputs: what it reads; white inputs of power 1 by default.
+        hidden: width of the network whose edge is asked for: gates come the closer to one the more of them there are,
+            so the edge grows with the width.
+        length: steps over which the Jacobian is looked at; from the zero state, the step at which it is.
+        units, groups, regime, start, seed: see :func:`meanfield.gradients`.
+
+    Returns:
+        Estimates with one standard error.
+
+    Raises:
+        InvalidInput: if an argument is out of its range.
+        NotConverged: if the states do not become stationary, or the edge is not found.
+
+    >>> import meanfield as mf
+    >>> silent = {gate: mf.Gate(recurrent_gain=2.0) for gate in "frh"}  # at the zero state: critical at gain 2
+    >>> found = mf.spectra(mf.Network("gru", silent), mf.Inputs(power=0.0), units=512)
+    >>> round(found.eigenvalue_edge.value, 6)
+    1.0
+    """
+    trajectory = run(
+        network,
+        inputs if inputs is not None else Inputs(),
+        length=length,
+        layout=arrange(units=units, groups=groups, hidden=hidden),
+        regime=regime,
+        start=start,
+        seed=seed,
+    )
+    return of_trajectory(trajectory, hidden)
+
+
+def of_trajectory(trajectory: Trajectory, hidden: int) -> Spectra:
+    """Spectra read off a linearised run of at least ``hidden`` units in all."""
+    first, second, edges, slow = [], [], [], []
+    try:
+        with one_blas_thread():
+            for sample in trajectory.snapshots():
+                m1, m2 = jacobian_moments(sample)
+                first.append(m1)
+                second.append(m2)
+                edges.append(rightmost_eigenvalue(sample.regrouped(hidden)))
+                slow.append(mass_near(sample, radius=SLOW_RADIUS, points=24))
+    except ArithmeticError as failure:
+        raise NotConverged(f"eigenvalues of the one-step Jacobian: {failure}") from failure
+    networks = np.array(edges)
+    scatter = float(np.std(networks, ddof=1)) if networks.size > 1 else 0.0
+    # Snapshots of one population are not independent; networks within a snapshot are.
+    independent = networks.shape[1]
+    error = scatter / np.sqrt(independent) if independent > 1 else scatter
+    return Spectra(
+        first_moment=from_groups(np.mean(first, axis=0)),
+        second_moment=from_groups(np.mean(second, axis=0)),
+        eigenvalue_edge=Estimate(float(np.mean(networks)), float(error)),
+        edge_scatter=scatter,
+        slow_fraction=from_groups(np.clip(np.mean(slow, axis=0), 0.0, 1.0)),
+        hidden=hidden,
+    )

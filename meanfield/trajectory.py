@@ -1,0 +1,229 @@
+"""One run of a population, from which all analyses of a network are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meanfield.errors import InvalidInput, NotConverged
+from meanfield.inputs import Inputs
+from meanfield.network import Network
+from meanfield.sampling.population import Layout, Population, Regime
+from meanfield.solvers.circuit_sample import CircuitSample
+from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.linear_circuit import LinearCircuit
+
+Start = Literal["stationary", "zero"]
+Float64 = NDArray[np.float64]
+
+DEFAULT_UNITS = 2048
+DEFAULT_GROUPS = 8
+LONGEST_TRANSIENT = 4000
+_DRIFT = 0.01  # relative drift of a second moment between successive windows that counts as none
+_NOTHING = 1e-20  # a second moment below this counts as zero
+_SNAPSHOTS = 4  # times at which circuits are read for spectra
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A population's run: a transient, then the steps that are analysed.
+
+    Attributes:
+        network, inputs: what was run.
+        regime: tied or untied weights.
+        start: whether the analysed steps begin in the stationary state or at the zero state.
+        transient: number of steps before them.
+        seed: of everything random.
+        layout: groups, sequences, units.
+        circuits: the linear circuit of every analysed step (empty if not asked for).
+        means: E[p] of the output after every analysed step, (steps, groups, sequences).
+        products: E[p_a p_b] of the output between sequences, (steps, groups, sequences, sequences).
+        population: the population as it stands after the last step.
+    """
+
+    network: Network
+    inputs: Inputs
+    regime: Regime
+    start: Start
+    transient: int
+    seed: int
+    layout: Layout
+    circuits: list[LinearCircuit]
+    means: Float64
+    products: Float64
+    population: Population
+
+    @property
+    def length(self) -> int:
+        return len(self.means)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.layout.groups, self.layout.sequences, self.layout.units
+
+    @property
+    def averaged(self) -> slice:
+        """Steps over which second moments are averaged: all of a stationary run, the last of one from zero."""
+        return slice(None) if self.start == "stationary" else slice(-1, None)
+
+    def snapshots(self) -> list[CircuitSample]:
+        """Circuits of a few steps, of the first sequence: evenly spaced ones of a stationary run, else the last."""
+        last = len(self.circuits) - 1
+        if self.start == "stationary":
+            steps = sorted({round(last * k / _SNAPSHOTS) for k in range(1, _SNAPSHOTS + 1)})
+        else:
+            steps = [last]
+        carrier_of = np.array([field.carrier for field in self.network.definition.fields], dtype=np.intp)
+        gains = self.population.gains.astype(np.float64)
+        samples = []
+        for step in steps:
+            sample = CircuitSample.of(self.circuits[step], self.shape, gains, carrier_of)
+            samples.append(
+                CircuitSample(
+                    sample.state_to_state[:, 0],
+                    sample.field_to_state[:, 0],
+                    sample.state_to_carrier[:, 0],
+                    sample.field_to_carrier[:, 0],
+                    sample.gains,
+                    sample.carrier_of,
+                )
+            )
+        return samples
+
+
+def run(
+    network: Network,
+    inputs: Inputs,
+    *,
+    length: int,
+    layout: Layout,
+    regime: Regime = "tied",
+    start: Start | None = None,
+    seed: int = 0,
+    linearise: bool = True,
+) -> Trajectory:
+    """Run a population for ``length`` steps, after a transient if it is to be stationary.
+
+    Args:
+        network, inputs: what to run.
+        length: steps that are analysed.
+        layout: groups, sequences and units.
+        regime: ``"tied"`` or ``"untied"``.
+        start: ``"stationary"`` (the default for white inputs) first runs until second moments stand still;
+            ``"zero"`` starts at the zero state, as a framework's layer does.
+        seed: of everything random.
+        linearise: whether to keep the linear circuit of every step.
+
+    Raises:
+        InvalidInput: if the arguments do not fit each other.
+        NotConverged: if the states do not become stationary within 4000 steps, or leave the range of numbers.
+    """
+    start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
+    steps = length + (LONGEST_TRANSIENT if start == "stationary" else 0)
+    population = Population(
+        network.definition, network.gates, inputs, layout=layout, steps=steps, regime=regime, seed=seed
+    )
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        transient = _settle(population) if start == "stationary" else 0
+        circuits: list[LinearCircuit] = []
+        means, products = [], []
+        for step in range(length):
+            circuit = population.advance(linearise)
+            if circuit is not None:
+                circuits.append(circuit)
+            output = population.state[population.cell.output]
+            means.append(np.mean(output, axis=2, dtype=np.float64))
+            products.append(np.matmul(output, output.transpose(0, 2, 1)).astype(np.float64) / layout.units)
+            # Every step: an infinite state may come back as a finite one.
+            _check_finite(population, products[-1])
+        _check_finite(population, np.array([np.sum(np.square(v, dtype=np.float64)) for v in population.state]))
+    return Trajectory(
+        network=network,
+        inputs=inputs,
+        regime=regime,
+        start=start,
+        transient=transient,
+        seed=seed,
+        layout=layout,
+        circuits=circuits,
+        means=np.array(means),
+        products=np.array(products),
+        population=population,
+    )
+
+
+def check_request(inputs: Inputs, *, length: int, regime: str, start: str | None, seed: int) -> Start:
+    """Check what every analysis takes, and choose the start.
+
+    Raises:
+        InvalidInput: naming the argument.
+    """
+    if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
+        raise InvalidInput(f"length: must be a whole number of at least 1, got {length!r}")
+    if regime not in get_args(Regime):
+        raise InvalidInput(f"regime: must be 'tied' or 'untied', got {regime!r}")
+    if start not in (None, *get_args(Start)):
+        raise InvalidInput(f"start: must be 'stationary' or 'zero', got {start!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InvalidInput(f"seed: must be a whole number of at least 0, got {seed!r}")
+    if not inputs.endless:
+        if start == "stationary":
+            raise InvalidInput("start: padded and measured inputs start at the zero state; use start='zero'")
+        if inputs.length is not None and length > inputs.length:
+            raise InvalidInput(f"length: must not exceed the {inputs.length} steps of the inputs, got {length}")
+        return "zero"
+    return "zero" if start == "zero" else "stationary"
+
+
+def arrange(*, units: int, groups: int = DEFAULT_GROUPS, sequences: int = 1, hidden: int = 0) -> Layout:
+    """Deal units into groups, with at least ``hidden`` units in all.
+
+    Raises:
+        InvalidInput: if there are too few units for their groups, or not two groups to take an error from.
+    """
+    for name, value, lowest in (("units", units, 64), ("groups", groups, 2), ("hidden", hidden, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
+            raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
+    if units < 16 * groups:
+        raise InvalidInput(f"units: must be at least 16 for each of {groups} groups, got {units}")
+    return Layout(groups, sequences, math.ceil(max(units, hidden) / groups))
+
+
+def _settle(population: Population) -> int:
+    """Run until the second moments of all state variables stand still; the number of steps made."""
+    history: list[Float64] = []  # (groups, variables) a step
+    checkpoint = 64
+    while True:
+        while population.step < checkpoint:
+            population.advance()
+            square = [np.mean(np.square(s, dtype=np.float64), axis=(1, 2)) for s in population.state]
+            history.append(np.array(square).T)
+        _check_finite(population, np.array(history))
+        quarter = checkpoint // 4
+        earlier = np.mean(history[-2 * quarter : -quarter], axis=0)
+        later = np.mean(history[-quarter:], axis=0)
+        # Ratios, since the scatter of exploding states is as large as their drift. States that decay to zero are as
+        # good as there once nothing can be seen of them.
+        growth = np.log(np.maximum(later, _NOTHING) / np.maximum(earlier, _NOTHING))
+        drift = np.mean(growth, axis=0)
+        scatter = np.std(growth, axis=0, ddof=1) / np.sqrt(len(growth))
+        if np.all(np.abs(drift) <= np.maximum(_DRIFT, 2.0 * scatter)):
+            return checkpoint
+        if checkpoint >= LONGEST_TRANSIENT:
+            raise NotConverged(
+                f"the state did not become stationary within {LONGEST_TRANSIENT} steps (its second moment still moves "
+                f"by {np.max(np.abs(np.expm1(drift))):.1%}); it is slower than that or unstable, so "
+                "start from the zero state (start='zero') or give padded inputs"
+            )
+        checkpoint = min(int(1.5 * checkpoint), LONGEST_TRANSIENT)
+
+
+def _check_finite(population: Population, squares: Float64) -> None:
+    if not np.all(np.isfinite(squares)):
+        raise NotConverged(
+            f"the state left the range of finite numbers by step {population.step}; lower the recurrent gain"
+        )
