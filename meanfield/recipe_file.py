@@ -1,0 +1,248 @@
+"""The recipe file: one JSON object that a reader in any language can apply without this package."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from meanfield.errors import InvalidInput
+from meanfield.network import Gate, Network
+
+FORMAT: Literal["meanfield.recipe/1"] = "meanfield.recipe/1"
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WeightLaw(Strict):
+    """Law of a weight matrix: independent normal entries of mean zero."""
+
+    law: Literal["normal"] = "normal"
+    gain: Positive
+    fan_in: Count
+    std: Positive = Field(description="gain / sqrt(fan_in)")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        expected = self.gain / self.fan_in**0.5
+        if abs(self.std - expected) > 1e-9 * max(expected, 1e-300):
+            raise ValueError(f"std must be gain / sqrt(fan_in) = {expected!r}, got {self.std!r}")
+        return self
+
+
+class BiasLaw(Strict):
+    """Law of a bias: independent normal entries."""
+
+    law: Literal["normal"] = "normal"
+    mean: Number
+    std: Positive
+
+
+class GateLaws(Strict):
+    """Laws of one gate. ``bias`` is the whole bias: a framework with two biases takes it in one of them.
+
+    ``recurrent_bias`` is the second bias of gate h of gru_reset_after, inside the reset product.
+    """
+
+    recurrent: WeightLaw | None = None
+    input: WeightLaw | None = None
+    bias: BiasLaw
+    recurrent_bias: BiasLaw | None = None
+
+
+class InputsOfTask(Strict):
+    """What the network reads during the task."""
+
+    kind: Literal["white", "padded", "data"]
+    power: Positive
+    overlap: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    signal: Count | None = None
+    padding_power: Positive | None = None
+    sequences: Count | None = None
+
+
+class Task(Strict):
+    """What the recipe is for."""
+
+    length: Count
+    hidden: Count
+    input_size: Count
+    inputs: InputsOfTask
+
+
+class EstimateEntry(Strict):
+    """A predicted number with its error; null where the number does not exist or is infinite."""
+
+    value: Number | None
+    error: Number | None
+
+
+class ProfileEntry(Strict):
+    """A profile at one lag; ``log10_value`` keeps what is too small for ``value``, null where it is exactly zero."""
+
+    lag: Annotated[int, Field(ge=0)]
+    value: Number | None
+    error: Number | None
+    log10_value: Number | None
+
+
+class Predictions(Strict):
+    """What theory predicts: numbers by name, and profiles over the lag."""
+
+    numbers: dict[str, EstimateEntry]
+    gradient_profile: list[ProfileEntry]
+    input_sensitivity: list[ProfileEntry]
+
+
+class DefaultOfFramework(Strict):
+    """The framework's own initialisation of the same layer, and the same predictions for it."""
+
+    framework: str
+    gates: dict[str, GateLaws]
+    predictions: Predictions
+
+
+class Method(Strict):
+    """How the recipe was found and its predictions were computed."""
+
+    objective: str
+    regime: Literal["tied", "untied"]
+    seed: Annotated[int, Field(ge=0)]
+    search: dict[str, int]
+    population: dict[str, int]
+    value: Number = Field(description="the objective J")
+    terms: dict[str, Number] = Field(description="what J is made of, by term")
+    binding: list[str] = Field(description="penalties of J that are active")
+    parameters: dict[str, Number] = Field(description="the searched parameters")
+
+
+class RecipeFile(Strict):
+    """An initialisation of a recurrent layer with what theory predicts for it."""
+
+    format: Literal["meanfield.recipe/1"]
+    cell: str
+    ensemble: Literal["gaussian"] = "gaussian"
+    gates: dict[str, GateLaws]
+    task: Task
+    predictions: Predictions
+    defaults: DefaultOfFramework
+    method: Method
+    version: str = Field(description="version of the package that wrote the file")
+    request_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the complete request")
+
+    @model_validator(mode="after")
+    def _a_network(self) -> Self:
+        network_of(self.cell, self.gates)
+        return self
+
+
+class GateEntry(Strict):
+    """One gate of a network file."""
+
+    recurrent_gain: Positive = 0.0
+    input_gain: Positive = 0.0
+    bias_mean: Number = 0.0
+    bias_std: Positive = 0.0
+    recurrent_bias_mean: Number = 0.0
+    recurrent_bias_std: Positive = 0.0
+
+
+class NetworkFile(Strict):
+    """A network to analyse."""
+
+    cell: str
+    gates: dict[str, GateEntry]
+    ensemble: Literal["gaussian"] = "gaussian"
+
+
+def laws_of(network: Network, *, hidden: int, inputs: int) -> dict[str, GateLaws]:
+    """A network's gates as laws of weights, their scaling spelled out."""
+    definition = network.definition
+    embedding = {each.gate for each in definition.fields if each.gain == "input_gain"}
+    recurrent = {each.gate for each in definition.fields if each.gain == "recurrent_gain"}
+    laws: dict[str, GateLaws] = {}
+    for name, gate in network.gates.items():
+        reads_input = name in definition.input_gates or name in embedding
+        laws[name] = GateLaws(
+            recurrent=_weights(gate.recurrent_gain, hidden) if name in recurrent else None,
+            input=_weights(gate.input_gain, hidden if name in embedding else inputs) if reads_input else None,
+            bias=BiasLaw(mean=gate.bias_mean, std=gate.bias_std),
+            recurrent_bias=BiasLaw(mean=gate.recurrent_bias_mean, std=gate.recurrent_bias_std)
+            if name in definition.recurrent_bias_gates
+            else None,
+        )
+    return laws
+
+
+def network_of(cell: str, gates: dict[str, GateLaws]) -> Network:
+    """The network whose laws these are.
+
+    Raises:
+        InvalidInput: if the cell or a gate is unknown, or a gate is missing.
+    """
+    return Network(
+        cell,
+        {
+            name: Gate(
+                recurrent_gain=laws.recurrent.gain if laws.recurrent else 0.0,
+                input_gain=laws.input.gain if laws.input else 0.0,
+                bias_mean=laws.bias.mean,
+                bias_std=laws.bias.std,
+                recurrent_bias_mean=laws.recurrent_bias.mean if laws.recurrent_bias else 0.0,
+                recurrent_bias_std=laws.recurrent_bias.std if laws.recurrent_bias else 0.0,
+            )
+            for name, laws in gates.items()
+        },
+    )
+
+
+def parse_recipe(content: Any, name: str) -> RecipeFile:
+    """Check a parsed recipe file; ``name`` is what errors call it.
+
+    Raises:
+        InvalidInput: naming the first field that is wrong.
+    """
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        raise InvalidInput(f"{name}: format: must be {FORMAT!r}, got {content.get('format')!r}")
+    return _parse(RecipeFile, content, name)
+
+
+def parse_network(content: Any, name: str) -> Network:
+    """Check a parsed network file.
+
+    Raises:
+        InvalidInput: naming the first field that is wrong.
+    """
+    parsed = _parse(NetworkFile, content, name)
+    try:
+        return Network(
+            parsed.cell, {gate: Gate(**entry.model_dump()) for gate, entry in parsed.gates.items()}, parsed.ensemble
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from error
+
+
+def _parse(model: type[Model], content: Any, name: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        got = first["input"]
+        shown = "" if isinstance(got, dict | list) or first["type"] == "missing" else f", got {got!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        message = "unknown field" if first["type"] == "extra_forbidden" else message[0].lower() + message[1:]
+        raise InvalidInput(f"{name}: {path + ': ' if path else ''}{message}{shown}") from error
+
+
+def _weights(gain: float, fan_in: int) -> WeightLaw:
+    return WeightLaw(gain=gain, fan_in=fan_in, std=gain / fan_in**0.5)
