@@ -1,0 +1,272 @@
+"""The command line: ``meanfield recipe``, ``meanfield analyze``, ``meanfield schema``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from meanfield.errors import InvalidInput, MeanfieldError
+
+app = typer.Typer(
+    name="meanfield",
+    help="How to initialise a recurrent network, and how far it will remember.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Seed = Annotated[int, typer.Option(help="Everything random follows from it.", min=0)]
+Units = Annotated[int, typer.Option(help="Units of the population: more units, smaller errors.", min=64)]
+Power = Annotated[float, typer.Option(help="Mean square of every input component.")]
+
+
+class Regime(StrEnum):
+    tied = "tied"
+    untied = "untied"
+
+
+class Start(StrEnum):
+    stationary = "stationary"
+    zero = "zero"
+
+
+class Format(StrEnum):
+    recipe = "recipe"
+    network = "network"
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        import meanfield
+
+        typer.echo(meanfield.__version__)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]meanfield recipe lstm --length 784 --hidden 256 --inputs 28 -o lstm.json[/bold]\n\n"
+    "[bold]meanfield recipe gru_reset_after --length 200 --signal 20 --padding-power 0.1 --json[/bold]"
+)
+def recipe(
+    cell: Annotated[str, typer.Argument(help="lstm, gru_reset_after (PyTorch's and Keras' GRU) or gru.")],
+    length: Annotated[int, typer.Option(help="Steps of the task.")],
+    hidden: Annotated[int, typer.Option(help="Width of the layer.")] = 256,
+    inputs: Annotated[int, typer.Option(help="Input size of the layer.")] = 28,
+    power: Power = 1.0,
+    signal: Annotated[
+        int | None, typer.Option(help="Steps that carry the signal; the rest is padding. All of them by default.")
+    ] = None,
+    padding_power: Annotated[float, typer.Option(help="Mean square of the padding; 0 for zeros.")] = 0.0,
+    seed: Seed = 0,
+    units: Units = 2048,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; whole or not at all.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Design an initialisation for a task, and predict what it does beside the framework's default."""
+    with _errors_reported(debug):
+        from meanfield import recipes
+        from meanfield.files import check_writable
+        from meanfield.inputs import Inputs
+
+        if output is not None:
+            check_writable(output)
+        if signal is None:
+            task_inputs = Inputs(power=power, size=_positive("inputs", inputs))
+        else:
+            _positive("length", length)
+            task_inputs = Inputs.padded(
+                signal=signal,
+                length=length,
+                power=power,
+                padding_power=padding_power,
+                size=_positive("inputs", inputs),
+            )
+        with _progress("Searching") as progress:
+            found = recipes.recipe(
+                cell, length=length, hidden=hidden, inputs=task_inputs, seed=seed, units=units, progress=progress
+            )
+        if output is not None:
+            found.save(output)
+        if as_json:
+            typer.echo(found.text(), nl=False)
+        else:
+            from meanfield.report import recipe_table
+
+            _print(recipe_table(found))
+            if output is not None:
+                typer.echo(f"Written to {output}.")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]meanfield analyze network.json --length 200 --inputs 28[/bold]\n\n"
+    "[bold]meanfield analyze network.json --length 50 --regime untied --json[/bold]\n\n"
+    "[bold]meanfield analyze lstm.json[/bold] (a recipe: on its own task)"
+)
+def analyze(
+    file: Annotated[Path, typer.Argument(help="A network file or a recipe.")],
+    length: Annotated[int | None, typer.Option(help="Steps to follow; a recipe's own by default, else 100.")] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help="Width that the eigenvalue edge is for; a recipe's own by default, else 256.")
+    ] = None,
+    inputs: Annotated[
+        int | None, typer.Option(help="Input size; 0 for the limit of many. A recipe's own by default, else 0.")
+    ] = None,
+    power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
+    overlap: Annotated[float, typer.Option(help="Overlap of two input sequences, -1 to 1.")] = 0.0,
+    regime: Annotated[Regime, typer.Option(help="Weights that stay, or fresh ones at every step.")] = Regime.tied,
+    start: Annotated[
+        Start | None, typer.Option(help="Where the steps begin; a recipe's at zero, else in the stationary state.")
+    ] = None,
+    units: Units = 2048,
+    seed: Seed = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Predict states, gradients and spectra of a network or a recipe."""
+    with _errors_reported(debug):
+        from meanfield import analyses
+
+        network, task = _read(file)
+        given = _inputs_for(task, length=length, inputs=inputs, power=power, overlap=overlap)
+        beginning: Literal["stationary", "zero"] | None = "zero" if task else None
+        if start is not None:
+            beginning = "zero" if start is Start.zero else "stationary"
+        found = analyses.analyze(
+            network,
+            given,
+            length=length if length is not None else (task.content.task.length if task else 100),
+            hidden=hidden if hidden is not None else (task.content.task.hidden if task else 256),
+            units=units,
+            regime=regime.value,
+            start=beginning,
+            seed=seed,
+        )
+        if as_json:
+            typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
+        else:
+            from meanfield.report import analysis_table
+
+            _print(analysis_table(found))
+
+
+@app.command(epilog="Example:\n\n[bold]meanfield schema recipe > recipe.schema.json[/bold]")
+def schema(
+    kind: Annotated[Format, typer.Argument(help="Which file format.")] = Format.recipe,
+    debug: Debug = False,
+) -> None:
+    """Print the JSON Schema of a file format."""
+    with _errors_reported(debug):
+        from meanfield.recipe_file import NetworkFile, RecipeFile
+
+        model = RecipeFile if kind is Format.recipe else NetworkFile
+        content = model.model_json_schema()
+        content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+        typer.echo(json.dumps(content, indent=2))
+
+
+def main() -> None:
+    """Entry point of the ``meanfield`` command."""
+    app()
+
+
+def _read(file: Path) -> tuple[Any, Any]:
+    """The network of a file, and the recipe it is from if it is one."""
+    from meanfield import recipes
+    from meanfield.files import read_json
+    from meanfield.recipe_file import parse_network, parse_recipe
+
+    content = read_json(file)
+    if isinstance(content, dict) and "format" in content:
+        found = recipes.Recipe(parse_recipe(content, str(file)))
+        return found.network, found
+    return parse_network(content, str(file)), None
+
+
+def _inputs_for(task: Any, *, length: int | None, inputs: int | None, power: float | None, overlap: float) -> Any:
+    """A recipe's own inputs unless other ones are asked for."""
+    from meanfield.inputs import Inputs, PaddedInputs
+
+    if task is None:
+        return Inputs(1.0 if power is None else power, overlap, 0 if inputs is None else inputs)
+    own = task.inputs
+    if inputs is None and power is None and overlap == 0.0:
+        if length is not None and isinstance(own, PaddedInputs):
+            return Inputs.padded(
+                signal=min(own.signal, length),
+                length=length,
+                power=own.power,
+                padding_power=own.padding_power,
+                overlap=own.overlap,
+                size=own.size,
+            )
+        return own
+    return Inputs(own.power if power is None else power, overlap, own.size if inputs is None else inputs)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise InvalidInput(f"{name}: must be at least 1, got {value}")
+    return value
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    # A pipe has no width; 100 columns hold the tables.
+    Console(width=None if sys.stdout.isatty() else 110, highlight=False, markup=False).print(renderable)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
+    """A progress bar on standard error, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("best {task.fields[best]:.3f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        job = bar.add_task(title, total=None, best=float("-inf"))
+        yield lambda made, most, best: bar.update(job, completed=made, total=most, best=best)
+
+
+@contextmanager
+def _errors_reported(debug: bool) -> Iterator[None]:
+    """Errors become one sentence and an exit code: 2 for bad input, 1 for what failed."""
+    try:
+        yield
+    except MeanfieldError as error:
+        if debug:
+            raise
+        typer.echo(f"meanfield: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"meanfield: {where}cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from None

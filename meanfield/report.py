@@ -1,0 +1,127 @@
+"""Tables for people: what the command line prints."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from meanfield.analyses import Analysis
+from meanfield.recipe_file import EstimateEntry, Predictions
+from meanfield.recipes import Recipe
+
+_MEANING = {
+    "second_moment": "mean square of what the layer passes on, E[h²]",
+    "overlap": "correlation of the outputs of two sequences",
+    "chi": "growth of the gradient's mean square a step, late",
+    "timescale": "steps in which it falls by e, -1/log χ",
+    "final_gradient": "mean square of ∂h_T/∂h_0, G(T)",
+    "isometry_defect": "distance of ∂h_T/∂h_0 from an isometry",
+    "bias_response": "response of h_T to a unit kick of all biases",
+    "memory_path": "mean square of the path through the keep gate",
+    "memory_spread": "spread of that path over units",
+    "eigenvalue_edge": "largest real part of an eigenvalue",
+    "slow_fraction": "share of eigenvalues within 0.1 of 1",
+    "singular_values_m1": "first moment of squared singular values",
+    "singular_values_m2": "second moment of squared singular values",
+}
+
+
+def analysis_table(analysis: Analysis) -> RenderableType:
+    """An analysis: numbers and profiles."""
+    table = Table(title=f"{analysis.network.cell}, {analysis.regime} weights, {analysis.length} steps", title_style="")
+    table.add_column("quantity")
+    table.add_column("value", justify="right")
+    table.add_column("± error", justify="right")
+    table.add_column("meaning", style="dim")
+    spectra = analysis.spectra
+    numbers = {
+        **analysis.scalars(),
+        "singular_values_m1": spectra.first_moment,
+        "singular_values_m2": spectra.second_moment,
+    }
+    for name, number in numbers.items():
+        value, error = (number.value, number.error) if number else (None, None)
+        table.add_row(name, _show(value), _show(error, digits=2), _MEANING[name])
+    started = f"after a transient of {analysis.gradients.transient} steps"
+    if analysis.start == "zero":
+        started = "from the zero state"
+    note = Text(f"{started}; the edge is that of a network of {spectra.hidden} units", style="dim")
+    profiles = analysis.profiles_as_json()
+    lags = Table(title="how far back", title_style="")
+    for heading in ("lag", "gradient G", "± error", "input sensitivity S", "± error"):
+        lags.add_column(heading, justify="right")
+    sensitivity = {row["lag"]: row for row in profiles["input_sensitivity"]}
+    for row in profiles["gradient_profile"]:
+        other = sensitivity.get(row["lag"])
+        cells = [_logged(row), _show(row["error"], digits=2)]
+        cells += [_logged(other), _show(other["error"], digits=2)] if other else ["", ""]
+        lags.add_row(str(row["lag"]), *cells)
+    return Group(table, note, lags)
+
+
+def recipe_table(recipe: Recipe) -> RenderableType:
+    """A recipe: its laws, and its predictions beside the framework's default."""
+    content = recipe.content
+    task = content.task
+    gates = Table(
+        title=f"{content.cell} for {task.length} steps, {task.hidden} units, {task.input_size} inputs", title_style=""
+    )
+    for heading in ("gate", "recurrent std", "input std", "bias mean", "bias std"):
+        gates.add_column(heading, justify="left" if heading == "gate" else "right")
+    for name, laws in content.gates.items():
+        gates.add_row(
+            name,
+            _show(laws.recurrent.std if laws.recurrent else None),
+            _show(laws.input.std if laws.input else None),
+            _show(laws.bias.mean),
+            _show(laws.bias.std),
+        )
+    beside = Table(title="what theory predicts", title_style="")
+    beside.add_column("quantity")
+    beside.add_column("recipe", justify="right")
+    beside.add_column(f"{content.defaults.framework} default", justify="right")
+    beside.add_column("meaning", style="dim")
+    default = content.defaults.predictions
+    for name, entry in content.predictions.numbers.items():
+        beside.add_row(name, _with_error(entry), _with_error(default.numbers[name]), _MEANING.get(name, ""))
+    reach = Text(
+        f"Inputs reach back {_reach(content.predictions)} steps with the recipe, "
+        f"{_reach(default)} with {content.defaults.framework}'s default "
+        "(the lag where their mark on the last state falls below 1e-3 of that of the latest input)."
+    )
+    parts: list[RenderableType] = [gates, beside, reach]
+    if content.method.binding:
+        parts.append(Text(f"Active penalties of the objective: {', '.join(content.method.binding)}.", style="dim"))
+    return Group(*parts)
+
+
+def _reach(predictions: Predictions) -> str:
+    rows = predictions.input_sensitivity
+    first = rows[0].log10_value
+    if first is None:
+        return "no"
+    for row in rows:
+        if row.log10_value is None or row.log10_value < first - 3.0:
+            return f"less than {row.lag}"
+    return f"all {rows[-1].lag}"
+
+
+def _with_error(entry: EstimateEntry) -> str:
+    if entry.value is None:
+        return "none"
+    return f"{_show(entry.value)} ± {_show(entry.error, digits=2)}"
+
+
+def _logged(row: dict[str, float | int | None]) -> str:
+    """A value that may be too small for a number."""
+    if row["value"] == 0.0 and row["log10_value"] is not None:
+        exponent = math.floor(row["log10_value"])
+        return f"{10 ** (row['log10_value'] - exponent):.2f}e{exponent}"
+    return _show(row["value"])
+
+
+def _show(value: float | None, digits: int = 4) -> str:
+    return "none" if value is None else f"{value:.{digits}g}"
