@@ -1,0 +1,1 @@
+"""Simulated networks of finite width, the witness of every prediction."""
