@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from meanfield.estimate import Estimate, Profile
     from meanfield.gradient_profiles import Gradients, gradients
     from meanfield.inputs import Inputs
+    from meanfield.jacobian_spectra import Spectra, spectra
     from meanfield.network import Gate, Network
     from meanfield.recipes import Recipe, load, recipe
-    from meanfield.jacobian_spectra import Spectra, spectra
     from meanfield.state_moments import Stationary, stationary
 
 __all__ = [

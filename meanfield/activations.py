@@ -32,7 +32,7 @@ def gate(u: Array) -> tuple[Array, Array, Array]:
     """
     positive = u.real >= 0
     # exp of a non-positive number only: no overflow, and underflow goes quietly to zero.
-    decay = np.exp(np.where(positive, -u, u))
+    decay = np.exp(-_size(u))
     larger = 1.0 / (1.0 + decay)
     smaller = decay * larger
     return np.where(positive, larger, smaller), np.where(positive, smaller, larger), larger * smaller
@@ -45,7 +45,7 @@ def tanh(u: Array) -> tuple[Array, Array]:
     >>> float(value), float(slope)
     (0.0, 1.0)
     """
-    decay = np.exp(np.where(u.real >= 0, -2.0 * u, 2.0 * u))
+    decay = np.exp(-2.0 * _size(u))
     ratio = 2.0 / (1.0 + decay)
     return np.tanh(u), decay * ratio * ratio
 
@@ -67,6 +67,11 @@ def relu(u: Array) -> tuple[Array, Array]:
     """
     negative = u.real <= 0  # so that what is not a number stays so
     return np.where(negative, 0, u), (~negative).astype(u.dtype)
+
+
+def _size(u: Array) -> Array:
+    """|u| of real arrays; of complex ones ±u with a real part that is not negative, which is analytic."""
+    return np.where(u.real >= 0, u, -u) if np.iscomplexobj(u) else np.abs(u)
 
 
 ACTIVATIONS = {"tanh": tanh, "erf": erf, "relu": relu}

@@ -13,7 +13,7 @@ from meanfield.jacobian_spectra import Spectra
 from meanfield.network import Network
 from meanfield.sampling.population import Regime
 from meanfield.state_moments import Stationary
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, arrange, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, check_request, run
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def analyze(
     inputs: Inputs | None = None,
     *,
     length: int,
-    hidden: int = 256,
-    units: int = DEFAULT_UNITS,
-    groups: int = DEFAULT_GROUPS,
+    hidden: int = DEFAULT_HIDDEN,
+    units: int | None = None,
+    groups: int | None = None,
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
@@ -106,7 +106,7 @@ def analyze(
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
         length: T, the number of steps that signals and gradients are followed over.
-        hidden: width that finite-width quantities, such as the eigenvalue edge, are for.
+        hidden: width N of the network, which the eigenvalue edge and corrections of finite width are for.
         units, groups, regime, start, seed: see :func:`meanfield.gradients`.
 
     Raises:
@@ -120,13 +120,14 @@ def analyze(
     ['bias_response', 'cell', 'chi', 'eigenvalue_edge']
     """
     inputs = inputs if inputs is not None else Inputs()
+    start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
     # One step more than the Jacobian has, so that the sensitivity reaches the full lag.
-    extra = 1 if inputs.endless and start != "zero" else 0
+    extra = 1 if start == "stationary" else 0
     trajectory = run(
         network,
         inputs,
         length=length + extra,
-        layout=arrange(units=units, groups=groups, hidden=hidden),
+        layout=arrange(hidden=hidden, units=units, groups=groups),
         regime=regime,
         start=start,
         seed=seed,
@@ -135,16 +136,24 @@ def analyze(
     states = None
     if not single:
         # From zero the moments of the last step are wanted; of a stationary run, an average over some steps.
-        steps = length if trajectory.start == "zero" else min(length, 32)
+        steps = length if start == "zero" else min(length, 32)
         states = state_moments.stationary(
-            network, inputs, length=steps, units=units, groups=groups, regime=regime, start=start, seed=seed
+            network,
+            inputs,
+            length=steps,
+            hidden=hidden,
+            units=units,
+            groups=groups,
+            regime=regime,
+            start=start,
+            seed=seed,
         )
     return Analysis(
         network=network,
         inputs=inputs,
         length=length,
         regime=regime,
-        start=trajectory.start,
+        start=start,
         states=states,
         gradients=gradient_profiles.of_trajectory(trajectory, length),
         spectra=jacobian_spectra.of_trajectory(trajectory, hidden),

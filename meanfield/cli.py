@@ -27,7 +27,9 @@ app = typer.Typer(
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.", min=0)]
-Units = Annotated[int, typer.Option(help="Units of the population: more units, smaller errors.", min=64)]
+Units = Annotated[
+    int | None, typer.Option(help="Units of the population: more units, smaller errors. 2048 or more by default.")
+]
 Power = Annotated[float, typer.Option(help="Mean square of every input component.")]
 
 
@@ -73,7 +75,7 @@ def recipe(
     ] = None,
     padding_power: Annotated[float, typer.Option(help="Mean square of the padding; 0 for zeros.")] = 0.0,
     seed: Seed = 0,
-    units: Units = 2048,
+    units: Units = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; whole or not at all.")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -134,7 +136,7 @@ def analyze(
     start: Annotated[
         Start | None, typer.Option(help="Where the steps begin; a recipe's at zero, else in the stationary state.")
     ] = None,
-    units: Units = 2048,
+    units: Units = None,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
@@ -188,12 +190,13 @@ def main() -> None:
 
 def _read(file: Path) -> tuple[Any, Any]:
     """The network of a file, and the recipe it is from if it is one."""
-    from meanfield import recipes
     from meanfield.files import read_json
     from meanfield.recipe_file import parse_network, parse_recipe
 
     content = read_json(file)
     if isinstance(content, dict) and "format" in content:
+        from meanfield import recipes
+
         found = recipes.Recipe(parse_recipe(content, str(file)))
         return found.network, found
     return parse_network(content, str(file)), None

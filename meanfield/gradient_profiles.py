@@ -18,7 +18,7 @@ from meanfield.sampling.cell import fields_of_carrier
 from meanfield.sampling.population import Regime, generators
 from meanfield.sampling.tangent import log_second_moment
 from meanfield.solvers.group_products import one_blas_thread
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, Trajectory, arrange, check_request, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, check_request, run
 
 Float64 = NDArray[np.float64]
 
@@ -64,8 +64,9 @@ def gradients(
     inputs: Inputs | None = None,
     *,
     length: int,
-    units: int = DEFAULT_UNITS,
-    groups: int = DEFAULT_GROUPS,
+    hidden: int = DEFAULT_HIDDEN,
+    units: int | None = None,
+    groups: int | None = None,
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
@@ -76,8 +77,9 @@ def gradients(
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
         length: T, the number of steps.
-        units: units in all groups together.
-        groups: independent groups, whose scatter gives the errors.
+        hidden: width N of the network; groups are of that width (64 to 512) unless ``units`` is given.
+        units: units in all groups together; more units, smaller errors.
+        groups: independent groups, whose scatter gives the errors; 8 or more by default.
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.
         start: see :func:`meanfield.trajectory.run`.
         seed: of everything random.
@@ -103,7 +105,7 @@ def gradients(
         network,
         inputs,
         length=length + extra,
-        layout=arrange(units=units, groups=groups),
+        layout=arrange(hidden=hidden, units=units, groups=groups),
         regime=regime,
         start=start,
         seed=seed,

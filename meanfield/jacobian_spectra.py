@@ -14,7 +14,7 @@ from meanfield.sampling.population import Regime
 from meanfield.solvers.circuit_moments import jacobian_moments
 from meanfield.solvers.eigenvalue_support import mass_near, rightmost_eigenvalue
 from meanfield.solvers.group_products import one_blas_thread
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, Trajectory, arrange, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 SLOW_RADIUS = 0.1
 
@@ -45,10 +45,10 @@ def spectra(
     network: Network,
     inputs: Inputs | None = None,
     *,
-    hidden: int = 256,
+    hidden: int = DEFAULT_HIDDEN,
     length: int = 64,
-    units: int = DEFAULT_UNITS,
-    groups: int = DEFAULT_GROUPS,
+    units: int | None = None,
+    groups: int | None = None,
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
@@ -80,7 +80,7 @@ def spectra(
         network,
         inputs if inputs is not None else Inputs(),
         length=length,
-        layout=arrange(units=units, groups=groups, hidden=hidden),
+        layout=arrange(hidden=hidden, units=units, groups=groups),
         regime=regime,
         start=start,
         seed=seed,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def _excess(value: float, limit: float) -> float:
 
 def _quarters(signal: int) -> list[slice]:
     edges = [round(signal * k / QUARTERS) for k in range(QUARTERS + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def _replaced_inputs(trajectory: Trajectory, windows: list[slice]):  # type: ignore[no-untyped-def]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,7 @@ from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.objective import evaluate
 from meanfield.recipe_file import Predictions, RecipeFile, laws_of, network_of
-from meanfield.sampling.population import Layout
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, arrange, check_request
+from meanfield.trajectory import arrange, check_request
 from meanfield.weights import Weights, sample_weights
 
 OBJECTIVE = "learn/1"
@@ -113,7 +111,7 @@ def recipe(
     hidden: int,
     inputs: int | Inputs,
     seed: int = 0,
-    units: int = DEFAULT_UNITS,
+    units: int | None = None,
     progress: Progress | None = None,
 ) -> Recipe:
     """Design an initialisation with which a network learns over ``length`` steps, and predict what it does.
@@ -124,7 +122,7 @@ def recipe(
         hidden: width N of the layer.
         inputs: input size M, read as white noise of power 1; or :class:`Inputs` with their size.
         seed: of everything random; the same request gives the same recipe.
-        units: units of the population behind the predictions.
+        units: units of the population behind the predictions; by default as :func:`meanfield.gradients` has.
         progress: told (evaluations made, evaluations at most, best objective) during the search.
 
     Returns:
@@ -141,11 +139,10 @@ def recipe(
     """
     search_space(cell)
     task_inputs = _task_inputs(inputs)
-    arrange(units=units, hidden=_width(hidden))
     check_request(task_inputs, length=length, regime="tied", start="zero", seed=seed)
     _quiet_signal(task_inputs)
+    layout = arrange(hidden=hidden, units=units, sequences=sequences_for(task_inputs))
     design = search(cell, task_inputs, length=length, seed=seed, progress=progress)
-    layout = Layout(DEFAULT_GROUPS, sequences_for(task_inputs), max(16, math.ceil(units / DEFAULT_GROUPS)))
     # Other random numbers than the search has seen, so that the certificate owes nothing to their accidents.
     terms = evaluate(design.network, task_inputs, length=length, layout=layout, seed=seed + 1)
     require(terms)
@@ -199,12 +196,6 @@ def _task_inputs(inputs: int | Inputs) -> Inputs:
     return Inputs(size=int(inputs))
 
 
-def _width(hidden: int) -> int:
-    if isinstance(hidden, bool) or not isinstance(hidden, int | np.integer) or hidden < 1:
-        raise InvalidInput(f"hidden: must be a whole number of at least 1, got {hidden!r}")
-    return int(hidden)
-
-
 def _quiet_signal(inputs: Inputs) -> None:
     """Sequences that are the same everywhere have nothing to be told apart by."""
     if inputs.overlap == 1.0:
@@ -227,7 +218,7 @@ def _predictions(analysis: Analysis) -> Predictions:
     )
 
 
-def _request_hash(cell: str, task: recipe_file.Task, *, seed: int, units: int, inputs: Inputs) -> str:
+def _request_hash(cell: str, task: recipe_file.Task, *, seed: int, units: int | None, inputs: Inputs) -> str:
     request = {
         "format": recipe_file.FORMAT,
         "objective": OBJECTIVE,

@@ -10,7 +10,7 @@ from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.sampling.population import Regime
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, Trajectory, arrange, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ def stationary(
     inputs: Inputs | None = None,
     *,
     length: int = 64,
-    units: int = DEFAULT_UNITS,
-    groups: int = DEFAULT_GROUPS,
+    hidden: int = DEFAULT_HIDDEN,
+    units: int | None = None,
+    groups: int | None = None,
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
@@ -47,8 +48,9 @@ def stationary(
         network: the network.
         inputs: what it reads; white inputs of power 1 by default. Their overlap is that of the two sequences.
         length: steps that are averaged over; from the zero state, the step after which moments are taken.
-        units: units in all groups together.
-        groups: independent groups, whose scatter gives the errors.
+        hidden: width N of the network; groups are of that width (64 to 512) unless ``units`` is given.
+        units: units in all groups together; more units, smaller errors.
+        groups: independent groups, whose scatter gives the errors; 8 or more by default.
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.
         start: see :func:`meanfield.trajectory.run`.
         seed: of everything random.
@@ -73,7 +75,7 @@ def stationary(
         network,
         inputs if inputs is not None else Inputs(),
         length=length,
-        layout=arrange(units=units, groups=groups, sequences=2),
+        layout=arrange(hidden=hidden, units=units, groups=groups, sequences=2),
         regime=regime,
         start=start,
         seed=seed,

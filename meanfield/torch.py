@@ -12,7 +12,7 @@ from meanfield.errors import InvalidInput
 from meanfield.inputs import Inputs
 from meanfield.network import Gate, Network
 from meanfield.sampling.population import Regime
-from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start
+from meanfield.trajectory import Start
 from meanfield.weights import sample_weights
 
 try:
@@ -146,8 +146,8 @@ def inspect(
     inputs: Inputs | None = None,
     layer: int = 0,
     direction: Direction = "forward",
-    units: int = DEFAULT_UNITS,
-    groups: int = DEFAULT_GROUPS,
+    units: int | None = None,
+    groups: int | None = None,
     regime: Regime = "tied",
     start: Start = "zero",
     seed: int = 0,

@@ -22,9 +22,11 @@ Float64 = NDArray[np.float64]
 
 DEFAULT_UNITS = 2048
 DEFAULT_GROUPS = 8
+DEFAULT_HIDDEN = 256
 LONGEST_TRANSIENT = 4000
 _DRIFT = 0.01  # relative drift of a second moment between successive windows that counts as none
 _NOTHING = 1e-20  # a second moment below this counts as zero
+_NARROWEST, _WIDEST = 64, 512  # units a group, unless asked for
 _SNAPSHOTS = 4  # times at which circuits are read for spectra
 
 
@@ -131,7 +133,7 @@ def run(
         transient = _settle(population) if start == "stationary" else 0
         circuits: list[LinearCircuit] = []
         means, products = [], []
-        for step in range(length):
+        for _ in range(length):
             circuit = population.advance(linearise)
             if circuit is not None:
                 circuits.append(circuit)
@@ -179,18 +181,36 @@ def check_request(inputs: Inputs, *, length: int, regime: str, start: str | None
     return "zero" if start == "zero" else "stationary"
 
 
-def arrange(*, units: int, groups: int = DEFAULT_GROUPS, sequences: int = 1, hidden: int = 0) -> Layout:
-    """Deal units into groups, with at least ``hidden`` units in all.
+def arrange(
+    *, hidden: int = DEFAULT_HIDDEN, units: int | None = None, groups: int | None = None, sequences: int = 1
+) -> Layout:
+    """Deal units into groups that answer for networks of ``hidden`` units.
+
+    Corrections of order 1/N, and T²/N at long lags, are those of a group's width. By default groups are as wide as the
+    network, from 64 up to 512 units, beyond which they hardly matter, and there are eight of them or more.
+
+    Args:
+        hidden: width N that predictions are for.
+        units: units in all groups together, at least ``hidden``.
+        groups: number of groups.
+        sequences: input sequences that share a group's weights.
 
     Raises:
         InvalidInput: if there are too few units for their groups, or not two groups to take an error from.
     """
-    for name, value, lowest in (("units", units, 64), ("groups", groups, 2), ("hidden", hidden, 0)):
+    for name, value, lowest in (("hidden", hidden, 1), ("units", units, 64), ("groups", groups, 2)):
+        if value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
             raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
-    if units < 16 * groups:
-        raise InvalidInput(f"units: must be at least 16 for each of {groups} groups, got {units}")
-    return Layout(groups, sequences, math.ceil(max(units, hidden) / groups))
+    width = min(max(hidden, _NARROWEST), _WIDEST)
+    if units is None:
+        count = groups if groups is not None else max(DEFAULT_GROUPS, DEFAULT_UNITS // width)
+        return Layout(count, sequences, max(width, math.ceil(hidden / count)))
+    count = groups if groups is not None else DEFAULT_GROUPS
+    if units < 16 * count:
+        raise InvalidInput(f"units: must be at least 16 for each of {count} groups, got {units}")
+    return Layout(count, sequences, math.ceil(max(units, hidden) / count))
 
 
 def _settle(population: Population) -> int:

@@ -67,7 +67,7 @@ class CircuitSample:
         """Without the carriers that no perturbation of the state reaches (embeddings of the input, say), and without
         the fields through which none returns to it (of gates whose effect vanishes, say). One carrier stays at least.
         """
-        carriers, fields = list(range(self.state_to_carrier.shape[-2])), list(np.flatnonzero(self.gains))
+        carriers, fields = list(range(self.state_to_carrier.shape[-2])), np.flatnonzero(self.gains).tolist()
         before = len(carriers) + len(fields) + 1
         while len(carriers) + len(fields) < before:
             before = len(carriers) + len(fields)
@@ -75,7 +75,7 @@ class CircuitSample:
             carriers = [c for c in carriers if c in reading and self._reaches(c, fields)]
             fields = [k for k in fields if self.carrier_of[k] in carriers and self._returns(k, carriers)]
         if not fields:
-            carriers, fields = [0], list(np.flatnonzero(self.carrier_of == 0))
+            carriers, fields = [0], np.flatnonzero(self.carrier_of == 0).tolist()
         return CircuitSample(
             self.state_to_state,
             self.field_to_state[..., fields],

@@ -56,8 +56,9 @@ def variance_map_radius(sample: CircuitSample, z: NDArray) -> Float64:  # type: 
 def rightmost_eigenvalue(sample: CircuitSample) -> Float64:
     """Largest real part of the eigenvalues of J for every sample, for networks of the sample's width.
 
-    The sample has one leading axis. Right of the largest eigenvalue of any unit's D the radius falls with λ, and |λ - D| is smallest on the real axis;
-    so the edge is the one root there of ρ(M(λ)) = 1, or that largest eigenvalue itself where ρ stays below one.
+    The sample has one leading axis. Right of the largest eigenvalue of any unit's D the radius falls with λ, and
+    |λ - D| is smallest on the real axis; so the edge is the one root there of ρ(M(λ)) = 1, or that largest eigenvalue
+    itself where ρ stays below one.
 
     Raises:
         ArithmeticError: if the root was not found to 1e-10 relative to its distance from D.
@@ -115,7 +116,7 @@ def _potential_gradient(sample: CircuitSample, z: complex) -> Complex128:
     D, A, P = sample.state_to_state, sample.field_to_state, sample.state_to_carrier
     inverse = resolvent(D, np.full(D.shape[:-2], z))
     response = inverse @ A
-    transfer = P @ response + sample.field_to_carrier
+    transfer: Complex128 = np.asarray(P @ response + sample.field_to_carrier, dtype=np.complex128)
     derivative = -(P @ inverse @ response)
     bare = np.mean(np.trace(inverse, axis1=-2, axis2=-1), axis=-1)
     if P.shape[-2] == 1:
@@ -124,7 +125,6 @@ def _potential_gradient(sample: CircuitSample, z: complex) -> Complex128:
         slope = np.sum(weight * derivative[..., 0, :] * transfer[..., 0, :].conj(), axis=-1)
         product = _single_carrier_product(strength)[..., None]
         return bare + np.mean(product * slope / (1.0 + product * strength), axis=-1)
-    transfer = np.asarray(transfer, dtype=np.complex128)
     forward, backward = _many_carrier_variances(transfer, sample.gains, sample.carrier_of)
     inner, weighted = _inverse_kernel(transfer, sample.gains, sample.carrier_of, forward, backward)
     moved = np.einsum("...ck,...dk->...cd", weighted * derivative, transfer.conj())

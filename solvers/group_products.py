@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def matmul_groups(left: Float32, right: Float32) -> Float32:
         return _product(left, right)
     out = np.empty((groups, rows, columns), np.float32)
     edges = [groups * worker // workers for worker in range(workers + 1)]
-    parts = [slice(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [slice(start, end) for start, end in pairwise(edges)]
     others = [_threads().submit(_product, left[part], right[part], out[part]) for part in parts[1:]]
     _product(left[parts[0]], right[parts[0]], out[parts[0]])
     for other in others:
