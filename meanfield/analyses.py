@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meanfield import gradient_profiles, jacobian_spectra, state_moments
@@ -13,7 +13,7 @@ from meanfield.jacobian_spectra import Spectra
 from meanfield.network import Network
 from meanfield.sampling.population import Regime
 from meanfield.state_moments import Stationary
-from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, check_request, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, run
 
 
 @dataclass(frozen=True)
@@ -120,40 +120,24 @@ def analyze(
     ['bias_response', 'cell', 'chi', 'eigenvalue_edge']
     """
     inputs = inputs if inputs is not None else Inputs()
-    start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
-    # One step more than the Jacobian has, so that the sensitivity reaches the full lag.
-    extra = 1 if start == "stationary" else 0
+    layout = arrange(hidden=hidden, units=units, groups=groups)
     trajectory = run(
-        network,
-        inputs,
-        length=length + extra,
-        layout=arrange(hidden=hidden, units=units, groups=groups),
-        regime=regime,
-        start=start,
-        seed=seed,
+        network, inputs, length=length, layout=layout, regime=regime, start=start, seed=seed, full_lags=True
     )
-    single = isinstance(inputs, MeasuredInputs) and inputs.sequences < 2
     states = None
-    if not single:
+    if not isinstance(inputs, MeasuredInputs) or inputs.sequences > 1:
         # From zero the moments of the last step are wanted; of a stationary run, an average over some steps.
-        steps = length if start == "zero" else min(length, 32)
-        states = state_moments.stationary(
-            network,
-            inputs,
-            length=steps,
-            hidden=hidden,
-            units=units,
-            groups=groups,
-            regime=regime,
-            start=start,
-            seed=seed,
+        steps = length if trajectory.start == "zero" else min(length, 32)
+        pair = replace(layout, sequences=2)
+        states = state_moments.of_trajectory(
+            run(network, inputs, length=steps, layout=pair, regime=regime, start=start, seed=seed, linearise=False)
         )
     return Analysis(
         network=network,
         inputs=inputs,
         length=length,
         regime=regime,
-        start=start,
+        start=trajectory.start,
         states=states,
         gradients=gradient_profiles.of_trajectory(trajectory, length),
         spectra=jacobian_spectra.of_trajectory(trajectory, hidden),

@@ -146,6 +146,9 @@ def analyze(
         from meanfield import analyses
 
         network, task = _read(file)
+        if task is not None and task.content.task.inputs.kind == "data" and inputs is None and power is None:
+            note = f"{file}: designed on measured data, which are not in the file; white noise of their power is used"
+            typer.echo(f"meanfield: {note}", err=True)
         given = _inputs_for(task, length=length, inputs=inputs, power=power, overlap=overlap)
         beginning: Literal["stationary", "zero"] | None = "zero" if task else None
         if start is not None:

@@ -186,7 +186,7 @@ def search(cell: str, inputs: Inputs, *, length: int, seed: int, progress: Progr
             f"{_LARGEST_INPUT_GAIN:g} do not lift it to 1; scale the inputs"
         )
     root_power = math.sqrt(power)
-    layout = Layout(_SEARCH_GROUPS, sequences_for(inputs), _SEARCH_UNITS)
+    layout = Layout(_SEARCH_GROUPS, SEQUENCES, _SEARCH_UNITS)
     made, best_value, most = 0, -math.inf, SCAN + REFINEMENT
 
     def network_at(point: NDArray[np.float64]) -> Network:
@@ -236,17 +236,14 @@ def search_space(cell: str) -> SearchSpace:
     return SPACES[cell]
 
 
-def sequences_for(inputs: Inputs) -> int:
-    """How many sequences the objective compares on these inputs.
+def check_sequences(inputs: Inputs) -> None:
+    """Check that measured inputs hold enough sequences to compare.
 
     Raises:
-        InvalidInput: if the data hold fewer than two.
+        InvalidInput: if they do not.
     """
-    if not isinstance(inputs, MeasuredInputs):
-        return SEQUENCES
-    if inputs.sequences < 2:
-        raise InvalidInput(f"data: a recipe needs at least two sequences, got {inputs.sequences}")
-    return min(SEQUENCES, inputs.sequences)
+    if isinstance(inputs, MeasuredInputs) and inputs.sequences < SEQUENCES:
+        raise InvalidInput(f"data: a recipe needs at least {SEQUENCES} sequences, got {inputs.sequences}")
 
 
 def require(terms: Terms) -> None:

@@ -18,7 +18,7 @@ from meanfield.sampling.cell import fields_of_carrier
 from meanfield.sampling.population import Regime, generators
 from meanfield.sampling.tangent import log_second_moment
 from meanfield.solvers.group_products import one_blas_thread
-from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, check_request, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 Float64 = NDArray[np.float64]
 
@@ -97,18 +97,15 @@ def gradients(
     >>> abs(found.chi.value - 0.81) < 4 * found.chi.error
     True
     """
-    inputs = inputs if inputs is not None else Inputs()
-    start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
-    # Sensitivity at lag T needs the step that reads x_{T-T}: one more than the T steps of the Jacobian.
-    extra = 1 if start == "stationary" else 0
     trajectory = run(
         network,
-        inputs,
-        length=length + extra,
+        inputs if inputs is not None else Inputs(),
+        length=length,
         layout=arrange(hidden=hidden, units=units, groups=groups),
         regime=regime,
         start=start,
         seed=seed,
+        full_lags=True,
     )
     return of_trajectory(trajectory, length)
 

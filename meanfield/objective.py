@@ -9,7 +9,7 @@ With [x]₊ = max(0, x), computed by the tied population from the zero state on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -84,7 +84,8 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
         network: an lstm, gru or gru_reset_after.
         inputs: what it reads over the task.
         length: T.
-        layout: groups and units; as many sequences as :data:`SEQUENCES`, fewer if the data hold fewer.
+        layout: groups, units, and at least three sequences for measured inputs: the change made to one is taken from
+            two others, so that it is uncorrelated with it.
         seed: the same seed gives the same random numbers for every network, so that J is smooth in the gains.
 
     Raises:
@@ -92,7 +93,7 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
     """
     trajectory = run(network, inputs, length=length, layout=layout, start="zero", seed=seed)
     windows = _quarters(inputs.signal or length)
-    measured = isinstance(inputs, MeasuredInputs) and layout.sequences > 1
+    measured = isinstance(inputs, MeasuredInputs)
     with one_blas_thread(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         adjoint = pull_back_of(
             trajectory,
@@ -111,7 +112,7 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
     output = trajectory.population.state[network.definition.output].astype(np.float64)
     terms = Terms(
         second_moment=float(np.mean(output**2)),
-        variance=float(np.mean(np.var(output, axis=1, ddof=1))) if layout.sequences > 1 else float(np.var(output)),
+        variance=float(np.mean(np.var(output, axis=1, ddof=1))),
         responses=tuple(float(response) for response in responses),
         drive=network.gates[WRITE_GATES[network.cell]].input_gain * math.sqrt(peak_power(inputs)),
         memory=memory,
@@ -142,20 +143,22 @@ def _quarters(signal: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def _replaced_inputs(trajectory: Trajectory, windows: list[slice]):  # type: ignore[no-untyped-def]
+def _replaced_inputs(
+    trajectory: Trajectory, windows: list[slice]
+) -> Callable[[int], tuple[int, Mapping[str, NDArray[Any]]] | None]:
     """For a step: its window, and the drives of (x_b - x_c)/√2 of the two other sequences at every sequence a.
 
     That change is uncorrelated with the sequence it is made to, which the backward pass relies on.
     """
-    population, sequences = trajectory.population, trajectory.layout.sequences
+    population = trajectory.population
     gates = population.cell.input_gates
 
     def changed(step: int) -> tuple[int, Mapping[str, NDArray[Any]]] | None:
         for index, window in enumerate(windows):
             if window.start <= step < window.stop:
                 inputs = population.drives.inputs_at(step)
-                other = np.roll(inputs, -2, axis=1) if sequences > 2 else inputs
-                drives = population.drives.of((np.roll(inputs, -1, axis=1) - other) / np.float32(math.sqrt(2.0)))
+                change = (np.roll(inputs, -1, axis=1) - np.roll(inputs, -2, axis=1)) / np.float32(math.sqrt(2.0))
+                drives = population.drives.of(change)
                 return index, {gate: population.laws[gate].input_gain * drives[:, :, k] for k, gate in enumerate(gates)}
         return None
 

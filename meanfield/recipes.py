@@ -14,12 +14,12 @@ import meanfield
 from meanfield import recipe_file
 from meanfield.analyses import Analysis, analyze
 from meanfield.defaults import default_framework, framework_default
-from meanfield.design import Progress, require, search, search_space, sequences_for
+from meanfield.design import Progress, check_sequences, require, search, search_space
 from meanfield.errors import InvalidInput
 from meanfield.files import read_json, write_whole
 from meanfield.inputs import Inputs
 from meanfield.network import Network
-from meanfield.objective import evaluate
+from meanfield.objective import SEQUENCES, evaluate
 from meanfield.recipe_file import Predictions, RecipeFile, laws_of, network_of
 from meanfield.trajectory import arrange, check_request
 from meanfield.weights import Weights, sample_weights
@@ -141,7 +141,8 @@ def recipe(
     task_inputs = _task_inputs(inputs)
     check_request(task_inputs, length=length, regime="tied", start="zero", seed=seed)
     _quiet_signal(task_inputs)
-    layout = arrange(hidden=hidden, units=units, sequences=sequences_for(task_inputs))
+    check_sequences(task_inputs)
+    layout = arrange(hidden=hidden, units=units, sequences=SEQUENCES)
     design = search(cell, task_inputs, length=length, seed=seed, progress=progress)
     # Other random numbers than the search has seen, so that the certificate owes nothing to their accidents.
     terms = evaluate(design.network, task_inputs, length=length, layout=layout, seed=seed + 1)

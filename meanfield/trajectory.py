@@ -107,6 +107,7 @@ def run(
     start: Start | None = None,
     seed: int = 0,
     linearise: bool = True,
+    full_lags: bool = False,
 ) -> Trajectory:
     """Run a population for ``length`` steps, after a transient if it is to be stationary.
 
@@ -119,12 +120,16 @@ def run(
             ``"zero"`` starts at the zero state, as a framework's layer does.
         seed: of everything random.
         linearise: whether to keep the linear circuit of every step.
+        full_lags: make one step more where there is input before the ``length`` steps, in a stationary run, so that
+            the sensitivity reaches the lag ``length``.
 
     Raises:
         InvalidInput: if the arguments do not fit each other.
         NotConverged: if the states do not become stationary within 4000 steps, or leave the range of numbers.
     """
     start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
+    if start == "stationary" and full_lags:
+        length += 1
     steps = length + (LONGEST_TRANSIENT if start == "stationary" else 0)
     population = Population(
         network.definition, network.gates, inputs, layout=layout, steps=steps, regime=regime, seed=seed

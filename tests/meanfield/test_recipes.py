@@ -85,7 +85,7 @@ def test_measured_data_are_designed_for() -> None:
         ({"inputs": mf.Inputs()}, r"inputs: a recipe is for a layer of given input size"),
         ({"inputs": mf.Inputs(size=3, overlap=1.0)}, "overlap: must be below 1"),
         ({"inputs": mf.Inputs.padded(signal=2, length=5, size=3)}, "length: must not exceed the 5 steps"),
-        ({"inputs": mf.Inputs.from_data(np.ones((1, 20, 3)))}, "data: a recipe needs at least two sequences, got 1"),
+        ({"inputs": mf.Inputs.from_data(np.ones((2, 20, 3)))}, "data: a recipe needs at least 3 sequences, got 2"),
         ({"seed": -1}, "seed: must be a whole number of at least 0"),
         ({"units": 8}, "units: must be a whole number of at least 64"),
     ],
