@@ -155,13 +155,8 @@ def of_trajectory(trajectory: Trajectory, length: int) -> Gradients:
         chi=chi,
         timescale=_timescale(chi),
         first_moment=profile.at(length),
-        log_spread=_jackknife(lambda kept: _log_mean(log_second[kept]) - 2.0 * _log_mean(log_first[kept]), log_first),
-        isometry_defect=_jackknife(
-            lambda kept: (
-                _log_mean(log_first[kept]) ** 2 + _log_mean(log_second[kept]) - 2.0 * _log_mean(log_first[kept])
-            ),
-            log_first,
-        ),
+        log_spread=_jackknife(lambda first, second: second - 2.0 * first, log_first, log_second),
+        isometry_defect=_jackknife(lambda first, second: first**2 + second - 2.0 * first, log_first, log_second),
         bias_response=from_groups(np.mean(adjoint.bias_response, axis=1)),
         second_moment=from_groups(
             np.mean(np.diagonal(trajectory.products[trajectory.averaged], axis1=2, axis2=3), axis=(0, 2))
@@ -207,9 +202,7 @@ def _memory_path(trajectory: Trajectory, length: int) -> tuple[Profile | None, E
     profile = Profile.from_log_groups(_per_group(np.array(squares)))
     log_square = _per_group(np.array(squares[-1:]))[0]
     log_fourth = _per_group(_log_unit_mean(4.0 * logarithm)[None])[0]
-    spread = _jackknife(
-        lambda kept: math.exp(_log_mean(log_fourth[kept]) - 2 * _log_mean(log_square[kept])), log_square
-    )
+    spread = _jackknife(lambda square, fourth: math.exp(fourth - 2.0 * square), log_square, log_fourth)
     return profile, spread
 
 
@@ -242,11 +235,15 @@ def _timescale(chi: Estimate) -> Estimate | None:
     return Estimate(scale, scale**2 * chi.error / chi.value)
 
 
-def _jackknife(statistic: Callable[[NDArray[np.intp]], float], samples: Float64) -> Estimate:
-    """A function of group means with its jackknife error over groups; inf where the gradient is exactly zero."""
-    groups = np.arange(len(samples))
-    if not np.all(np.isfinite(samples)):
+def _jackknife(statistic: Callable[[float, float], float], first: Float64, second: Float64) -> Estimate:
+    """A function of the logarithms of two means over groups, with its jackknife error.
+
+    Infinite where a group's moment is exactly zero: what passes nothing on is infinitely far from an isometry.
+    """
+    if not np.all(np.isfinite(first) & np.isfinite(second)):
         return Estimate(math.inf, 0.0)
-    partial = np.array([statistic(groups[groups != group]) for group in groups])
+    groups = np.arange(len(first))
+    kept = [groups[groups != group] for group in groups]
+    partial = np.array([statistic(_log_mean(first[some]), _log_mean(second[some])) for some in kept])
     error = math.sqrt((len(groups) - 1) * float(np.mean((partial - np.mean(partial)) ** 2)))
-    return Estimate(statistic(groups), error)
+    return Estimate(statistic(_log_mean(first), _log_mean(second)), error)

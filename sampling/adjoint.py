@@ -113,7 +113,7 @@ def pull_back(
     log_scale = np.zeros((groups, sequences))
     totals = _Accumulators([np.zeros(shape) for _ in cell.gates], [np.zeros(shape) for _ in range(windows)])
     revealed: list[list[Revealed] | None] = [None if matrix is None else [] for matrix in matrices]
-    log_gradient = [_log_mean_square(readout)]
+    log_gradient = [log_mean_square(readout)]
     kept_steps = len(circuits) if jacobian_steps is None else jacobian_steps
     kept = tuple(np.broadcast_to(entry, shape) for entry in state), log_scale
     log_sensitivity = []
@@ -137,8 +137,8 @@ def pull_back(
         log_sensitivity.append(_log_sensitivity(cell, laws, drives, shape) + 2.0 * log_scale)
         _accumulate(cell, totals, drives, log_scale, changed_drives(step) if changed_drives else None)
         state = [circuit.adjoint_of_state(s, state, carriers) for s in range(len(cell.states))]
-        log_gradient.append(_log_mean_square(np.broadcast_to(state[cell.output], shape)) + 2.0 * log_scale)
-        state, growth = _rescale(state, shape)
+        log_gradient.append(log_mean_square(np.broadcast_to(state[cell.output], shape)) + 2.0 * log_scale)
+        state, growth = rescale(state, shape)
         log_scale = log_scale + growth
         if len(circuits) - step == kept_steps:
             kept = tuple(np.broadcast_to(entry, shape) for entry in state), log_scale
@@ -159,7 +159,8 @@ def pull_back(
     )
 
 
-def _log_mean_square(values: Array) -> Float64:
+def log_mean_square(values: Array) -> Float64:
+    """Logarithm of the mean square over units, -inf where all are zero."""
     with np.errstate(divide="ignore"):
         out: Float64 = np.log(np.mean(np.square(values, dtype=np.float64), axis=-1))
     return out
@@ -195,8 +196,9 @@ def _accumulate(
                 totals.windows[window] += scale * drives[index] * changes[gate]
 
 
-def _rescale(state: list[Entry], shape: tuple[int, int, int]) -> tuple[list[Entry], Float64]:
-    """Bring the adjoint to unit size, so that it neither underflows nor overflows; the logarithm of the factor."""
+def rescale(state: list[Entry], shape: tuple[int, int, int]) -> tuple[list[Entry], Float64]:
+    """Bring a perturbation to unit size, so that it neither underflows nor overflows; the logarithm of the factor."""
     square = sum(np.mean(np.square(np.broadcast_to(entry, shape), dtype=np.float64), axis=-1) for entry in state)
     norm = np.sqrt(np.where(square > 0.0, square, 1.0))
-    return [entry * (1.0 / norm).astype(np.float32)[:, :, None] for entry in state], np.log(norm)
+    # In double precision: the inverse of a norm below 1e-38 is beyond the range of single.
+    return [(entry / norm[:, :, None]).astype(np.float32) for entry in state], np.log(norm)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.sampling.adjoint import AdjointRun
+from meanfield.sampling.adjoint import AdjointRun, log_mean_square, rescale
 from meanfield.sampling.cell import GateLaw, RecurrentCell, fields_of_carrier
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix, apply_conditioned
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
@@ -53,7 +53,8 @@ def log_second_moment(
     ]
     state: list[Entry] = [0.0] * len(cell.states)
     state[cell.output] = adjoint.state[cell.output]
-    log_scale = adjoint.log_scale.copy()
+    state, growth = rescale(state, shape)
+    log_scale = adjoint.log_scale + growth
     for step, circuit in enumerate(circuits[-adjoint.jacobian_steps :], start=-adjoint.jacobian_steps):
         fields: list[Entry] = [0.0] * len(cell.fields)
         for carrier, members in enumerate(by_carrier):
@@ -67,11 +68,6 @@ def log_second_moment(
             for position, k in enumerate(members):
                 fields[k] = gains[k] * image[:, :, position]
         state = circuit.to_state(state, fields)
-        square = sum(np.mean(np.square(np.broadcast_to(entry, shape), dtype=np.float64), axis=-1) for entry in state)
-        norm = np.sqrt(np.where(square > 0.0, square, 1.0))
-        state = [entry * (1.0 / norm).astype(np.float32)[:, :, None] for entry in state]
-        log_scale += np.log(norm)
-    with np.errstate(divide="ignore"):
-        square = np.mean(np.square(np.broadcast_to(state[cell.output], shape), dtype=np.float64), axis=-1)
-        moment: Float64 = np.log(square) + 2.0 * log_scale
-    return moment
+        state, growth = rescale(state, shape)
+        log_scale = log_scale + growth
+    return log_mean_square(np.broadcast_to(state[cell.output], shape)) + 2.0 * log_scale

@@ -20,6 +20,7 @@ from scipy.optimize import elementwise
 
 from meanfield.solvers.circuit_sample import CircuitSample
 
+_NO_VARIANCE = 1e-150
 _NEAREST, _FARTHEST = -25.0, 300.0  # logarithms of the distances between which an edge is looked for
 Float64 = NDArray[np.float64]
 Complex128 = NDArray[np.complex128]
@@ -138,7 +139,7 @@ def _single_carrier_product(strength: Float64) -> Float64:
         denominator = 1.0 + q[..., None] * strength
         value = np.mean(strength / denominator, axis=-1) - 1.0
         slope = -np.mean((strength / denominator) ** 2, axis=-1)
-        step = np.where(value > 0.0, -value / np.where(slope < 0.0, slope, -1.0), 0.0)
+        step = np.divide(-value, slope, out=np.zeros_like(value), where=value > 0.0)
         q = q + step
         if np.all(step <= 1e-12 * (1.0 + q)):
             return q
@@ -160,8 +161,8 @@ def _many_carrier_variances(
 ) -> tuple[Float64, Float64]:
     """The extremum (m, b), each (…, C): m_c = ∂/∂b_c and b_c = ∂/∂m_c of E log det(1 + b B a B†).
 
-    Solved by iteration in the logarithms, whose error shrinks by a constant factor a step and is extrapolated; where
-    the spectral radius of M is at most one, outside the support, the extremum is zero.
+    Solved by iteration in the logarithms, whose error changes by a constant factor a step, of either sign, and is
+    extrapolated; where the spectral radius of M is at most one, outside the support, the extremum is zero.
 
     Raises:
         ArithmeticError: if 1000 steps do not suffice.
@@ -176,9 +177,10 @@ def _many_carrier_variances(
         forward, backward = np.exp(logarithms[..., :carriers]), np.exp(logarithms[..., carriers:])
         inner, weighted = _inverse_kernel(transfer, gains, carrier_of, forward, backward)
         gram = np.einsum("...ck,...dk->...cd", weighted * transfer, transfer.conj())
-        new_forward = np.mean(np.einsum("...cd,...dc->...c", gram, inner).real, axis=-2)
+        # Carriers that nothing comes back through in some sample tend to zero; their logarithms stop at the floor.
+        new_forward = np.maximum(np.mean(np.einsum("...cd,...dc->...c", gram, inner).real, axis=-2), _NO_VARIANCE)
         per_field = np.einsum("...dk,...de,...e,...ek->...k", transfer.conj(), inner, backward[..., None, :], transfer)
-        new_backward = np.mean((gains**2 * per_field.real) @ selects.T, axis=-2)
+        new_backward = np.maximum(np.mean((gains**2 * per_field.real) @ selects.T, axis=-2), _NO_VARIANCE)
         # m and b may be scaled against each other; equal sums fix the scale.
         balance = np.sqrt(new_backward.sum(-1) / new_forward.sum(-1))[..., None]
         return np.log(np.concatenate((new_forward * balance, new_backward / balance), axis=-1))
@@ -188,14 +190,16 @@ def _many_carrier_variances(
     for iteration in range(1000):
         change = mapped(logarithms) - logarithms
         logarithms = logarithms + change
-        # What matters is the product m b: near the boundary of the support it is small and its logarithm slow.
-        products = np.exp(logarithms[..., :carriers] + logarithms[..., carriers:]).sum(-1)
-        if np.all(outside | (np.max(np.abs(change), axis=-1) * products <= 1e-9)):
+        # What matters are the products m b: near the boundary of the support, and for carriers that hardly take part,
+        # they are small and their logarithms slow.
+        products = np.exp(logarithms[..., :carriers] + logarithms[..., carriers:])
+        moved = (np.abs(change[..., :carriers]) + np.abs(change[..., carriers:])) * products
+        if np.all(outside | (np.max(moved, axis=-1) <= 1e-9 * (1.0 + np.max(products, axis=-1)))):
             inside = ~outside[..., None]
             return inside * np.exp(logarithms[..., :carriers]), inside * np.exp(logarithms[..., carriers:])
         if iteration % 6 == 5:
             ratio = np.sum(change * earlier, axis=-1) / np.maximum(np.sum(earlier**2, axis=-1), 1e-300)
-            ratio = np.where(outside, 0.0, np.clip(ratio, 0.0, 0.95))
+            ratio = np.where(outside, 0.0, np.clip(ratio, -0.999, 0.95))
             logarithms = logarithms + (ratio / (1.0 - ratio))[..., None] * change
         earlier = change
     raise ArithmeticError("the eigenvalue density did not converge in 1000 steps; move the point off the boundary")

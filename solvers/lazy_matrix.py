@@ -23,6 +23,7 @@ from meanfield.solvers.group_products import matmul_groups
 Float32 = NDArray[np.float32]
 
 _BLOCK_OF_IMAGES = 32  # rows of normals drawn at a time: fewer, larger calls of the generator
+_SMALLEST_SQUARE = 1e-25  # mean squares between this and its inverse can be summed in float32
 _REORTHOGONALISE_BELOW = 0.5  # share of the squared norm left outside the span under which one projection is not enough
 
 
@@ -87,6 +88,16 @@ class LazyGaussianMatrix:
         >>> bool(np.allclose(matrix.apply(p), matrix.apply(p), rtol=1e-5))
         True
         """
+        square = self._mean_square(vectors)
+        if np.any((square < _SMALLEST_SQUARE) | (square > 1.0 / _SMALLEST_SQUARE)):
+            # Squares would leave the range of float32, and a vector that is merely small would count as none.
+            size = np.max(np.abs(vectors), axis=2, keepdims=True)
+            size = np.where((size > 0.0) & np.isfinite(size), size, np.float32(1.0))
+            scaled = vectors / size
+            return self._apply(scaled, self._mean_square(scaled)) * size
+        return self._apply(vectors, square)
+
+    def _apply(self, vectors: Float32, square: NDArray[np.float64]) -> Float32:
         if not self._remember:
             self._rank = self._drawn = 0
         before = self._rank
@@ -95,11 +106,10 @@ class LazyGaussianMatrix:
         if before:
             basis = self._basis[:, :before]
             known, residual = self._project(vectors, basis)
-            remaining, total = self._mean_square(residual), self._mean_square(vectors)
-            if np.any(remaining < _REORTHOGONALISE_BELOW * total):
+            if np.any(self._mean_square(residual) < _REORTHOGONALISE_BELOW * square):
                 correction, residual = self._project(residual, basis)
                 known += correction
-        new = self._extend(residual, self._tolerance * self._mean_square(vectors))
+        new = self._extend(residual, self._tolerance * square)
         self._draw_images()
         coefficients = np.concatenate((known, new), axis=2) if self._rank > before else known
         return matmul_groups(coefficients, self._images[:, : self._rank])

@@ -97,7 +97,7 @@ def test_zero_repeated_and_constant_vectors() -> None:
 
 
 @pytest.mark.parametrize("remember", [True, False])
-@pytest.mark.parametrize("size", [1e25, np.inf, np.nan])
+@pytest.mark.parametrize("size", [1e-25, 1e25, np.inf, np.nan])
 def test_vectors_out_of_range_do_not_pass_for_zero(remember: bool, size: float) -> None:
     lazy, vectors = matrix(groups=2, remember=remember), normals(12, 2, 1, 64)
     lazy.apply(vectors)
@@ -105,7 +105,12 @@ def test_vectors_out_of_range_do_not_pass_for_zero(remember: bool, size: float) 
     with np.errstate(over="ignore", invalid="ignore"):
         images = lazy.apply(vectors)
     assert np.all(np.isfinite(images[0]))
-    assert not np.any(np.isfinite(images[1]))
+    if not np.isfinite(size):
+        assert not np.any(np.isfinite(images[1]))
+        return
+    # Squares of these leave the range of single precision, one way or the other; images scale with the vector.
+    variance = np.mean((images[1].astype(np.float64) / size) ** 2)
+    assert abs(variance - 1.0) < 4.5 * np.sqrt(2.0 / images[1].size)
 
 
 def test_a_group_may_be_silent_while_another_moves() -> None:
