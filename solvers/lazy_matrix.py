@@ -91,9 +91,9 @@ class LazyGaussianMatrix:
         square = self._mean_square(vectors)
         if np.any((square < _SMALLEST_SQUARE) | (square > 1.0 / _SMALLEST_SQUARE)):
             # Squares would leave the range of float32, and a vector that is merely small would count as none.
-            size = np.max(np.abs(vectors), axis=2, keepdims=True)
-            size = np.where((size > 0.0) & np.isfinite(size), size, np.float32(1.0))
-            scaled = vectors / size
+            size: Float32 = np.max(np.abs(vectors), axis=2, keepdims=True)
+            size[~((size > 0.0) & np.isfinite(size))] = 1.0
+            scaled: Float32 = vectors / size
             return self._apply(scaled, self._mean_square(scaled)) * size
         return self._apply(vectors, square)
 
