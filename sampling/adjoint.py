@@ -88,6 +88,9 @@ def pull_back(
         jacobian_steps: how many steps back the adjoint state is kept; all of them by default.
         windows: number of windows in which inputs are changed.
         changed_drives: for a step, the window it lies in and the change of the drive of every input gate.
+
+    Returns:
+        The logarithms of G and S and the responses, one a group and sequence. Their scatter over groups is their error.
     """
     groups, sequences, units = shape
     by_carrier = fields_of_carrier(cell)
