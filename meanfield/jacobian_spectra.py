@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meanfield.errors import NotConverged
+from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.network import Network
@@ -67,7 +67,8 @@ def spectra(
         Estimates with one standard error.
 
     Raises:
-        InvalidInput: if an argument is out of its range.
+        InvalidInput: if an argument is out of its range, or a cell of one's own has a field that acts on the state and
+            on a later carrier both.
         NotConverged: if the states do not become stationary, or the edge is not found.
 
     >>> import meanfield as mf
@@ -99,6 +100,8 @@ def of_trajectory(trajectory: Trajectory, hidden: int) -> Spectra:
                 second.append(m2)
                 edges.append(rightmost_eigenvalue(sample.regrouped(hidden)))
                 slow.append(mass_near(sample, radius=SLOW_RADIUS, points=24))
+    except ValueError as failure:
+        raise InvalidInput(f"cell {trajectory.network.cell!r}: {failure}") from failure
     except ArithmeticError as failure:
         raise NotConverged(f"eigenvalues of the one-step Jacobian: {failure}") from failure
     networks = np.array(edges)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import meanfield as mf
-from meanfield.cells import find, names
+from meanfield.cells import find, names, register, unregister
+from meanfield.cells.cell import State, Values
+from meanfield.cells.gru import GRU
+from meanfield.errors import InvalidInput
 from meanfield.estimate import from_groups
 from meanfield.sampling.population import Regime
+from meanfield.solvers.linear_circuit import LinearCircuit
 from meanfield.validation.agreement import deviation
 from meanfield.validation.finite_width import jacobian
 
@@ -96,3 +101,24 @@ def test_the_seed_decides_everything() -> None:
     first, again, other = (mf.spectra(network, mf.Inputs(size=4), length=10, units=512, seed=s) for s in (4, 4, 5))
     assert first == again
     assert first.first_moment != other.first_moment
+
+
+class _TwofoldReset(GRU):
+    """A GRU whose reset gate acts on the state too, which the second moment's pairings do not cover."""
+
+    name = "twofold_reset"
+
+    def circuit(self, state: State, fields: Values, drives: Values) -> LinearCircuit:
+        circuit = super().circuit(state, fields, drives)
+        through_keep, _, through_new = circuit.field_to_state[0]
+        return dataclasses.replace(circuit, field_to_state=((through_keep, through_keep, through_new),))
+
+
+def test_a_circuit_beyond_the_pairings_is_refused_by_name() -> None:
+    register(_TwofoldReset())
+    try:
+        network = mf.Network("twofold_reset", dict.fromkeys("frh", mf.Gate(1.0, 1.0)))
+        with pytest.raises(InvalidInput, match=r"cell 'twofold_reset': .* not on both"):
+            mf.spectra(network, length=4, units=256, hidden=64, start="zero")
+    finally:
+        unregister("twofold_reset")
