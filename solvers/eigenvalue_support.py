@@ -21,6 +21,7 @@ from scipy.optimize import elementwise
 from meanfield.solvers.circuit_sample import CircuitSample
 
 _NO_VARIANCE = 1e-150
+_FASTEST_RATE = 0.9999  # the iteration's error is extrapolated as if it shrank at least this fast
 _NEAREST, _FARTHEST = -25.0, 300.0  # logarithms of the distances between which an edge is looked for
 Float64 = NDArray[np.float64]
 Complex128 = NDArray[np.complex128]
@@ -199,7 +200,7 @@ def _many_carrier_variances(
             return inside * np.exp(logarithms[..., :carriers]), inside * np.exp(logarithms[..., carriers:])
         if iteration % 6 == 5:
             ratio = np.sum(change * earlier, axis=-1) / np.maximum(np.sum(earlier**2, axis=-1), 1e-300)
-            ratio = np.where(outside, 0.0, np.clip(ratio, -0.999, 0.95))
+            ratio = np.where(outside, 0.0, np.clip(ratio, -_FASTEST_RATE, _FASTEST_RATE))
             logarithms = logarithms + (ratio / (1.0 - ratio))[..., None] * change
         earlier = change
     raise ArithmeticError("the eigenvalue density did not converge in 1000 steps; move the point off the boundary")

@@ -103,6 +103,18 @@ def test_the_seed_decides_everything() -> None:
     assert first.first_moment != other.first_moment
 
 
+@pytest.mark.parametrize("regime", ["tied", "untied"])
+def test_slow_modes_where_the_circle_grazes_the_boundary(regime: Regime) -> None:
+    """Points of the circle next to the support's boundary, where the iteration alone would take thousands of steps."""
+    network, inputs = mf.Network("gru", dict.fromkeys("frh", mf.Gate(1.5, 0.5, 0.0, 0.3))), mf.Inputs(size=12)
+    matrices = jacobian(network, inputs, hidden=256, length=60, networks=6, regime=regime)
+    seen = [np.mean(np.abs(np.linalg.eigvals(matrix) - 1.0) < 0.1) for matrix in matrices]
+    for seed in range(8):
+        predicted = mf.spectra(network, inputs, units=512, length=30, regime=regime, seed=seed).slow_fraction
+        error = np.hypot(predicted.error, np.std(seen, ddof=1) / np.sqrt(6))
+        assert abs(predicted.value - np.mean(seen)) < 4.0 * error + 1.0 / 256  # and one eigenvalue
+
+
 class _TwofoldReset(GRU):
     """A GRU whose reset gate acts on the state too, which the second moment's pairings do not cover."""
 
