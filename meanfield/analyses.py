@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meanfield import gradient_profiles, jacobian_spectra, state_moments
-from meanfield.estimate import Estimate, reported_lags
+from meanfield.estimate import Estimate, as_json_or_absent, reported_lags
 from meanfield.gradient_profiles import Gradients
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.jacobian_spectra import Spectra
@@ -55,6 +55,14 @@ class Analysis:
         numbers["slow_fraction"] = spectra.slow_fraction
         return numbers
 
+    def numbers(self) -> dict[str, Estimate | None]:
+        """:meth:`scalars` and the moments of the singular values."""
+        return {
+            **self.scalars(),
+            "singular_values_m1": self.spectra.first_moment,
+            "singular_values_m2": self.spectra.second_moment,
+        }
+
     def profiles_as_json(self) -> dict[str, list[dict[str, float | int | None]]]:
         """The profiles at lags 1, 2, 3, 5, … and the length.
 
@@ -69,7 +77,6 @@ class Analysis:
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``meanfield analyze --json`` prints."""
-        absent = {"value": None, "error": None}
         return {
             "cell": self.network.cell,
             "regime": self.regime,
@@ -79,7 +86,7 @@ class Analysis:
             "transient": self.gradients.transient,
             "network": self.network.as_json(),
             "inputs": {**self.inputs.as_json(), "size": self.inputs.size},
-            **{name: number.as_json() if number else absent for name, number in self.scalars().items()},
+            **{name: as_json_or_absent(number) for name, number in self.scalars().items()},
             **self.profiles_as_json(),
             "singular_values": {
                 "m1": self.spectra.first_moment.as_json(),

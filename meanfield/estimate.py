@@ -43,6 +43,11 @@ class Estimate:
         return {name: each if math.isfinite(each) else None for name, each in vars(self).items()}
 
 
+def as_json_or_absent(number: Estimate | None) -> dict[str, float | None]:
+    """``{"value": …, "error": …}``, both null where there is no number."""
+    return number.as_json() if number is not None else {"value": None, "error": None}
+
+
 def from_groups(values: ArrayLike) -> Estimate:
     """Mean over independent groups and its standard error.
 

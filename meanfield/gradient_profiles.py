@@ -189,15 +189,10 @@ def _second_moment(trajectory: Trajectory, adjoint: AdjointRun) -> Float64:
 
 
 def _memory_path(trajectory: Trajectory, length: int) -> tuple[Profile | None, Estimate | None]:
-    definition = trajectory.network.definition
-    if definition.keep_gate is None:
+    if trajectory.network.definition.keep_gate is None:
         return None, None
-    logarithm = np.zeros(trajectory.shape)
     squares = [np.zeros(trajectory.shape[:2])]
-    tiny = np.finfo(np.float64).tiny
-    for circuit in trajectory.circuits[: -length - 1 : -1]:
-        keep = circuit.state_to_state[definition.memory][definition.memory]
-        logarithm += np.log(np.maximum(np.asarray(keep, dtype=np.float64), tiny))
+    for logarithm in trajectory.log_memory_path(length):
         squares.append(_log_unit_mean(2.0 * logarithm))
     profile = Profile.from_log_groups(_per_group(np.array(squares)))
     log_square = _per_group(np.array(squares[-1:]))[0]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield.checks import check_count, check_number
 from meanfield.errors import InvalidInput
 
 Float32 = NDArray[np.float32]
@@ -36,9 +37,9 @@ class Inputs:
     size: int = 0
 
     def __post_init__(self) -> None:
-        _check_number("power", self.power, 0.0, math.inf)
-        _check_number("overlap", self.overlap, -1.0, 1.0)
-        _check_count("size", self.size, 0)
+        check_number("power", self.power, 0.0, math.inf)
+        check_number("overlap", self.overlap, -1.0, 1.0)
+        check_count("size", self.size, 0)
 
     @staticmethod
     def padded(
@@ -138,9 +139,9 @@ class PaddedInputs(Inputs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_count("length", self.length, 1)
-        _check_count("signal", self.signal, 1)
-        _check_number("padding_power", self.padding_power, 0.0, math.inf)
+        check_count("length", self.length, 1)
+        check_count("signal", self.signal, 1)
+        check_number("padding_power", self.padding_power, 0.0, math.inf)
         if self.signal > self.length:
             raise InvalidInput(f"signal: must not exceed the length {self.length}, got {self.signal}")
 
@@ -212,16 +213,3 @@ class MeasuredInputs(Inputs):
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": "data", "power": self.power, "sequences": len(self._data)}
-
-
-def _check_number(name: str, value: float, lowest: float, highest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidInput(f"{name}: must be a finite number, got {value!r}")
-    if not lowest <= value <= highest:
-        allowed = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
-        raise InvalidInput(f"{name}: must be {allowed}, got {value!r}")
-
-
-def _check_count(name: str, value: int, lowest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")

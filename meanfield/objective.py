@@ -167,11 +167,7 @@ def _replaced_inputs(
 
 def _memory(trajectory: Trajectory) -> tuple[float, float]:
     """m1 and spread of the memory path over all steps."""
-    definition = trajectory.network.definition
-    logarithm = np.zeros(trajectory.shape)
-    for circuit in trajectory.circuits:
-        keep = circuit.state_to_state[definition.memory][definition.memory]
-        logarithm += np.log(np.maximum(np.asarray(keep, dtype=np.float64), 1e-300))
+    *_, logarithm = trajectory.log_memory_path(trajectory.length)
     peak = float(np.max(logarithm))
     square = float(np.mean(np.exp(2.0 * (logarithm - peak))))
     fourth = float(np.mean(np.exp(4.0 * (logarithm - peak))))

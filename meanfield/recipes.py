@@ -16,6 +16,7 @@ from meanfield.analyses import Analysis, analyze
 from meanfield.defaults import default_framework, framework_default
 from meanfield.design import Progress, check_sequences, require, search, search_space
 from meanfield.errors import InvalidInput
+from meanfield.estimate import as_json_or_absent
 from meanfield.files import read_json, write_whole
 from meanfield.inputs import Inputs
 from meanfield.network import Network
@@ -204,19 +205,8 @@ def _quiet_signal(inputs: Inputs) -> None:
 
 
 def _predictions(analysis: Analysis) -> Predictions:
-    spectra = analysis.spectra
-    numbers = {
-        **analysis.scalars(),
-        "singular_values_m1": spectra.first_moment,
-        "singular_values_m2": spectra.second_moment,
-    }
-    absent = {"value": None, "error": None}
-    return Predictions.model_validate(
-        {
-            "numbers": {name: number.as_json() if number else absent for name, number in numbers.items()},
-            **analysis.profiles_as_json(),
-        }
-    )
+    numbers = {name: as_json_or_absent(number) for name, number in analysis.numbers().items()}
+    return Predictions.model_validate({"numbers": numbers, **analysis.profiles_as_json()})
 
 
 def _request_hash(cell: str, task: recipe_file.Task, *, seed: int, units: int | None, inputs: Inputs) -> str:

@@ -36,19 +36,13 @@ def analysis_table(analysis: Analysis) -> RenderableType:
     table.add_column("value", justify="right")
     table.add_column("± error", justify="right")
     table.add_column("meaning", style="dim")
-    spectra = analysis.spectra
-    numbers = {
-        **analysis.scalars(),
-        "singular_values_m1": spectra.first_moment,
-        "singular_values_m2": spectra.second_moment,
-    }
-    for name, number in numbers.items():
+    for name, number in analysis.numbers().items():
         value, error = (number.value, number.error) if number else (None, None)
         table.add_row(name, _show(value), _show(error, digits=2), _MEANING[name])
     started = f"after a transient of {analysis.gradients.transient} steps"
     if analysis.start == "zero":
         started = "from the zero state"
-    note = Text(f"{started}; the edge is that of a network of {spectra.hidden} units", style="dim")
+    note = Text(f"{started}; the edge is that of a network of {analysis.spectra.hidden} units", style="dim")
     profiles = analysis.profiles_as_json()
     lags = Table(title="how far back", title_style="")
     for heading in ("lag", "gradient G", "± error", "input sensitivity S", "± error"):

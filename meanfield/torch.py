@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
+from meanfield.checks import check_count
 from meanfield.errors import InvalidInput
 from meanfield.inputs import Inputs
 from meanfield.network import Gate, Network
@@ -70,8 +71,7 @@ def initialize(module: AnyModule, recipe: Any, *, seed: int = 0) -> AnyModule:
     if not isinstance(network, Network):
         raise InvalidInput(f"recipe: must be a recipe or a network, got {recipe!r}")
     _check_fit(layer, network)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidInput(f"seed: must be a whole number of at least 0, got {seed!r}")
+    check_count("seed", seed, 0)
     parameters = dict(layer.named_parameters(recurse=False))
     stacked = _STACKED[network.cell]
     suffixes = _suffixes(layer)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.checks import check_count
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.inputs import Inputs
 from meanfield.network import Network
@@ -72,6 +74,18 @@ class Trajectory:
         """Steps over which second moments are averaged: all of a stationary run, the last of one from zero."""
         return slice(None) if self.start == "stationary" else slice(-1, None)
 
+    def log_memory_path(self, length: int) -> Iterator[Float64]:
+        """log Π f over the last 1, 2, … ``length`` steps, the direct path through the keep gate.
+
+        Each is of shape (groups, sequences, units) and the same array, summed up in place.
+        """
+        memory = self.network.definition.memory
+        total = np.zeros(self.shape)
+        tiny = np.finfo(np.float64).tiny
+        for circuit in self.circuits[: -length - 1 : -1]:
+            total += np.log(np.maximum(np.asarray(circuit.state_to_state[memory][memory], dtype=np.float64), tiny))
+            yield total
+
     def snapshots(self) -> list[CircuitSample]:
         """Circuits of a few steps, of the first sequence: evenly spaced ones of a stationary run, else the last."""
         last = len(self.circuits) - 1
@@ -81,20 +95,10 @@ class Trajectory:
             steps = [last]
         carrier_of = np.array([field.carrier for field in self.network.definition.fields], dtype=np.intp)
         gains = self.population.gains.astype(np.float64)
-        samples = []
-        for step in steps:
-            sample = CircuitSample.of(self.circuits[step], self.shape, gains, carrier_of)
-            samples.append(
-                CircuitSample(
-                    sample.state_to_state[:, 0],
-                    sample.field_to_state[:, 0],
-                    sample.state_to_carrier[:, 0],
-                    sample.field_to_carrier[:, 0],
-                    sample.gains,
-                    sample.carrier_of,
-                )
-            )
-        return samples
+        return [
+            CircuitSample.of(self.circuits[step], self.shape, gains, carrier_of).first_of_second_axis()
+            for step in steps
+        ]
 
 
 def run(
@@ -169,14 +173,12 @@ def check_request(inputs: Inputs, *, length: int, regime: str, start: str | None
     Raises:
         InvalidInput: naming the argument.
     """
-    if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
-        raise InvalidInput(f"length: must be a whole number of at least 1, got {length!r}")
+    check_count("length", length, 1)
     if regime not in get_args(Regime):
         raise InvalidInput(f"regime: must be 'tied' or 'untied', got {regime!r}")
     if start not in (None, *get_args(Start)):
         raise InvalidInput(f"start: must be 'stationary' or 'zero', got {start!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidInput(f"seed: must be a whole number of at least 0, got {seed!r}")
+    check_count("seed", seed, 0)
     if not inputs.endless:
         if start == "stationary":
             raise InvalidInput("start: padded and measured inputs start at the zero state; use start='zero'")
@@ -204,10 +206,8 @@ def arrange(
         InvalidInput: if there are too few units for their groups, or not two groups to take an error from.
     """
     for name, value, lowest in (("hidden", hidden, 1), ("units", units, 64), ("groups", groups, 2)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-            raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
+        if value is not None:
+            check_count(name, value, lowest)
     width = min(max(hidden, _NARROWEST), _WIDEST)
     if units is None:
         count = groups if groups is not None else max(DEFAULT_GROUPS, DEFAULT_UNITS // width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.errors import InvalidInput
+from meanfield.checks import check_count
 from meanfield.network import Network
 
 Weights = dict[str, dict[str, NDArray[np.float64]]]
@@ -33,8 +33,7 @@ def sample_weights(network: Network, *, hidden: int, inputs: int, seed: int = 0)
     {'recurrent': (4, 4), 'input': (4, 2), 'bias': (4,)}
     """
     for name, value, lowest in (("hidden", hidden, 1), ("inputs", inputs, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-            raise InvalidInput(f"{name}: must be a whole number of at least {lowest}, got {value!r}")
+        check_count(name, value, lowest)
     definition = network.definition
     recurrent = {each.gate for each in definition.fields if each.gain == "recurrent_gain"}
     embedding = {each.gate for each in definition.fields if each.gain == "input_gain"}

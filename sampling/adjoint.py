@@ -12,13 +12,13 @@ gives, at a fixed end T and for every lag at once, what forward tangents would n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.sampling.cell import GateLaw, RecurrentCell, fields_of_carrier
+from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
 
@@ -60,7 +60,7 @@ class _Accumulators:
     """Sums over steps of the drives' adjoints, in units of the readout."""
 
     bias: list[Array]
-    windows: list[Array] = field(default_factory=list)
+    windows: list[Array]
 
 
 def pull_back(
@@ -94,7 +94,7 @@ def pull_back(
     """
     groups, sequences, units = shape
     by_carrier = fields_of_carrier(cell)
-    gains = np.array([getattr(laws[f.gate], f.gain) for f in cell.fields], np.float32)
+    gains = field_gains(cell, laws)
     matrices = [
         LazyGaussianMatrix(
             images[carrier],
@@ -116,7 +116,7 @@ def pull_back(
     log_scale = np.zeros((groups, sequences))
     totals = _Accumulators([np.zeros(shape) for _ in cell.gates], [np.zeros(shape) for _ in range(windows)])
     revealed: list[list[Revealed] | None] = [None if matrix is None else [] for matrix in matrices]
-    log_gradient = [log_mean_square(readout)]
+    log_gradient = [log_mean_square(readout, shape)]
     kept_steps = len(circuits) if jacobian_steps is None else jacobian_steps
     kept = tuple(np.broadcast_to(entry, shape) for entry in state), log_scale
     log_sensitivity = []
@@ -135,16 +135,19 @@ def pull_back(
             shown = revealed[carrier]
             if shown is not None and not tied:
                 basis, seen = matrix.revealed
-                shown.insert(0, (basis.copy(), seen.copy()))
+                shown.append((basis.copy(), seen.copy()))
         drives = [circuit.adjoint_of_drive(g, state, carriers) for g in range(len(cell.gates))]
         log_sensitivity.append(_log_sensitivity(cell, laws, drives, shape) + 2.0 * log_scale)
         _accumulate(cell, totals, drives, log_scale, changed_drives(step) if changed_drives else None)
         state = [circuit.adjoint_of_state(s, state, carriers) for s in range(len(cell.states))]
-        log_gradient.append(log_mean_square(np.broadcast_to(state[cell.output], shape)) + 2.0 * log_scale)
+        log_gradient.append(log_mean_square(state[cell.output], shape) + 2.0 * log_scale)
         state, growth = rescale(state, shape)
         log_scale = log_scale + growth
         if len(circuits) - step == kept_steps:
             kept = tuple(np.broadcast_to(entry, shape) for entry in state), log_scale
+    for shown in revealed:
+        if shown is not None:
+            shown.reverse()  # into the order of time
     if tied:
         revealed = [None if matrix is None else [matrix.revealed] for matrix in matrices]
     return AdjointRun(
@@ -162,11 +165,15 @@ def pull_back(
     )
 
 
-def log_mean_square(values: Array) -> Float64:
-    """Logarithm of the mean square over units, -inf where all are zero."""
+def mean_square(entry: Entry, shape: tuple[int, int, int]) -> Float64:
+    """Mean square over units in double precision, (groups, sequences)."""
+    return np.mean(np.square(np.broadcast_to(entry, shape), dtype=np.float64), axis=-1)
+
+
+def log_mean_square(entry: Entry, shape: tuple[int, int, int]) -> Float64:
+    """Its logarithm, -inf where all are zero."""
     with np.errstate(divide="ignore"):
-        out: Float64 = np.log(np.mean(np.square(values, dtype=np.float64), axis=-1))
-    return out
+        return np.log(mean_square(entry, shape))
 
 
 def _log_sensitivity(
@@ -175,8 +182,7 @@ def _log_sensitivity(
     total = np.zeros(shape[:2])
     for index, gate in enumerate(cell.gates):
         if gate in cell.input_gates:
-            square = np.mean(np.square(np.broadcast_to(drives[index], shape), dtype=np.float64), axis=-1)
-            total += laws[gate].input_gain ** 2 * square
+            total += laws[gate].input_gain ** 2 * mean_square(drives[index], shape)
     with np.errstate(divide="ignore"):
         return np.log(total)
 
@@ -201,7 +207,7 @@ def _accumulate(
 
 def rescale(state: list[Entry], shape: tuple[int, int, int]) -> tuple[list[Entry], Float64]:
     """Bring a perturbation to unit size, so that it neither underflows nor overflows; the logarithm of the factor."""
-    square = sum(np.mean(np.square(np.broadcast_to(entry, shape), dtype=np.float64), axis=-1) for entry in state)
+    square = sum(mean_square(entry, shape) for entry in state)
     norm = np.sqrt(np.where(square > 0.0, square, 1.0))
     # In double precision: the inverse of a norm below 1e-38 is beyond the range of single.
     return [(entry / norm[:, :, None]).astype(np.float32) for entry in state], np.log(norm)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.solvers.linear_circuit import LinearCircuit
@@ -80,6 +81,11 @@ class RecurrentCell(Protocol):
     def circuit(self, state: Sequence[Array], fields: Values, drives: Values) -> LinearCircuit:
         """The update's linear circuit at this point."""
         ...
+
+
+def field_gains(cell: RecurrentCell, laws: Mapping[str, GateLaw]) -> NDArray[np.float32]:
+    """Gain of every field's matrix, (fields,)."""
+    return np.array([getattr(laws[field.gate], field.gain) for field in cell.fields], np.float32)
 
 
 def fields_of_carrier(cell: RecurrentCell) -> list[list[int]]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.sampling.cell import GateLaw, RecurrentCell, fields_of_carrier
+from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
 from meanfield.sampling.drives import InputDrives, InputSource
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import LinearCircuit
@@ -92,7 +92,7 @@ class Population:
             units=layout.units,
             tied=tied,
         )
-        self.gains = np.array([getattr(laws[field.gate], field.gain) for field in cell.fields], np.float32)
+        self.gains = field_gains(cell, laws)
         self._recurrent_biases = {f.name for f in cell.fields if f.gate in cell.recurrent_bias_gates}
         self._bias_generators = generators(seed, 1, layout.groups)
         self._bias = self._draw_biases() if tied else None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.sampling.adjoint import AdjointRun, log_mean_square, rescale
-from meanfield.sampling.cell import GateLaw, RecurrentCell, fields_of_carrier
+from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix, apply_conditioned
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
 
@@ -36,7 +36,7 @@ def log_second_moment(
     """
     groups, sequences, units = shape = adjoint.readout.shape
     by_carrier = fields_of_carrier(cell)
-    gains = np.array([getattr(laws[f.gate], f.gain) for f in cell.fields], np.float32)
+    gains = field_gains(cell, laws)
     tied = all(shown is None or len(shown) == 1 for shown in adjoint.revealed)
     matrices = [
         None
@@ -70,4 +70,4 @@ def log_second_moment(
         state = circuit.to_state(state, fields)
         state, growth = rescale(state, shape)
         log_scale = log_scale + growth
-    return log_mean_square(np.broadcast_to(state[cell.output], shape)) + 2.0 * log_scale
+    return log_mean_square(state[cell.output], shape) + 2.0 * log_scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,14 +55,11 @@ class CircuitSample:
 
     def taken(self, which: NDArray[np.intp]) -> CircuitSample:
         """Some of the samples along the first axis."""
-        return CircuitSample(
-            self.state_to_state[which],
-            self.field_to_state[which],
-            self.state_to_carrier[which],
-            self.field_to_carrier[which],
-            self.gains,
-            self.carrier_of,
-        )
+        return self._changed(lambda block: block[which])
+
+    def first_of_second_axis(self) -> CircuitSample:
+        """The first sample along the second leading axis, which is dropped."""
+        return self._changed(lambda block: block[:, 0])
 
     def reached(self) -> CircuitSample:
         """Without the carriers that no perturbation of the state reaches (embeddings of the input, say), and without
@@ -107,11 +105,15 @@ class CircuitSample:
                 raise ValueError(f"{len(flat)} units cannot make a sample of {units}")
             return flat[: samples * units].reshape(samples, units, *values.shape[-2:])
 
+        return self._changed(deal)
+
+    def _changed(self, change: Callable[[Float64], Float64]) -> CircuitSample:
+        """The same change of leading axes made to all blocks."""
         return CircuitSample(
-            deal(self.state_to_state),
-            deal(self.field_to_state),
-            deal(self.state_to_carrier),
-            deal(self.field_to_carrier),
+            change(self.state_to_state),
+            change(self.field_to_state),
+            change(self.state_to_carrier),
+            change(self.field_to_carrier),
             self.gains,
             self.carrier_of,
         )

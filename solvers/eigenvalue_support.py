@@ -128,7 +128,7 @@ def _potential_gradient(sample: CircuitSample, z: complex) -> Complex128:
         product = _single_carrier_product(strength)[..., None]
         return bare + np.mean(product * slope / (1.0 + product * strength), axis=-1)
     forward, backward = _many_carrier_variances(transfer, sample.gains, sample.carrier_of)
-    inner, weighted = _inverse_kernel(transfer, sample.gains, sample.carrier_of, forward, backward)
+    inner, _, weighted = _inverse_kernel(transfer, sample.gains, sample.carrier_of, forward, backward)
     moved = np.einsum("...ck,...dk->...cd", weighted * derivative, transfer.conj())
     return bare + np.mean(np.einsum("...dc,...c,...cd->...", inner, backward[..., None, :], moved), axis=-1)
 
@@ -149,12 +149,12 @@ def _single_carrier_product(strength: Float64) -> Float64:
 
 def _inverse_kernel(
     transfer: Complex128, gains: Float64, carrier_of: NDArray[np.intp], forward: Float64, backward: Float64
-) -> tuple[Complex128, Float64]:
-    """(1 + b B a B†)⁻¹ per unit, and a_k."""
+) -> tuple[Complex128, Complex128, Float64]:
+    """(1 + b B a B†)⁻¹ and B a B† per unit, and a_k."""
     weighted = (gains**2 * forward[..., carrier_of])[..., None, None, :]
     gram = np.einsum("...ck,...dk->...cd", weighted * transfer, transfer.conj())
     kernel = np.eye(transfer.shape[-2]) + backward[..., None, :, None] * gram
-    return np.linalg.inv(kernel), weighted
+    return np.linalg.inv(kernel), gram, weighted
 
 
 def _many_carrier_variances(
@@ -176,8 +176,7 @@ def _many_carrier_variances(
 
     def mapped(logarithms: Float64) -> Float64:
         forward, backward = np.exp(logarithms[..., :carriers]), np.exp(logarithms[..., carriers:])
-        inner, weighted = _inverse_kernel(transfer, gains, carrier_of, forward, backward)
-        gram = np.einsum("...ck,...dk->...cd", weighted * transfer, transfer.conj())
+        inner, gram, _ = _inverse_kernel(transfer, gains, carrier_of, forward, backward)
         # Carriers that nothing comes back through in some sample tend to zero; their logarithms stop at the floor.
         new_forward = np.maximum(np.mean(np.einsum("...cd,...dc->...c", gram, inner).real, axis=-2), _NO_VARIANCE)
         per_field = np.einsum("...dk,...de,...e,...ek->...k", transfer.conj(), inner, backward[..., None, :], transfer)
