@@ -5,13 +5,34 @@ Gates close to one carry the memory of a network, so 1 - σ(u) is computed as σ
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf as scipy_erf
 
+from meanfield.sampling import expressions
+from meanfield.sampling.expressions import Expression
+
 Array = NDArray[Any]
+Result = TypeVar("Result")
+
+
+def _recorded_as(
+    formula: Callable[[Expression], Any],
+) -> Callable[[Callable[[Array], Result]], Callable[[Array], Result]]:
+    """Let a function of arrays also take expressions, from which kernels are made, and give this formula for them."""
+
+    def decorate(function: Callable[[Array], Result]) -> Callable[[Array], Result]:
+        @functools.wraps(function)
+        def either(u: Array) -> Result:
+            return formula(u) if isinstance(u, Expression) else function(u)
+
+        return either
+
+    return decorate
 
 
 def sigmoid(u: Array) -> Array:
@@ -23,6 +44,7 @@ def sigmoid(u: Array) -> Array:
     return gate(u)[0]
 
 
+@_recorded_as(expressions.sigmoid)
 def gate(u: Array) -> tuple[Array, Array, Array]:
     """A sigmoidal gate σ(u), its complement 1 - σ(u) and its slope σ'(u).
 
@@ -38,6 +60,7 @@ def gate(u: Array) -> tuple[Array, Array, Array]:
     return np.where(positive, larger, smaller), np.where(positive, smaller, larger), larger * smaller
 
 
+@_recorded_as(expressions.tanh)
 def tanh(u: Array) -> tuple[Array, Array]:
     """Hyperbolic tangent and its slope 1/cosh², accurate in the tails.
 
@@ -50,6 +73,7 @@ def tanh(u: Array) -> tuple[Array, Array]:
     return np.tanh(u), decay * ratio * ratio
 
 
+@_recorded_as(expressions.erf)
 def erf(u: Array) -> tuple[Array, Array]:
     """Error function and its slope.
 
@@ -59,6 +83,7 @@ def erf(u: Array) -> tuple[Array, Array]:
     return scipy_erf(u), float(2.0 / np.sqrt(np.pi)) * np.exp(-u * u)
 
 
+@_recorded_as(expressions.relu)
 def relu(u: Array) -> tuple[Array, Array]:
     """Rectifier and its slope (0 at the kink).
 
