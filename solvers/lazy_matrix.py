@@ -14,17 +14,21 @@ entries rather than from the Gram matrix, which is nearly singular when carriers
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.solvers.group_products import matmul_groups
+from meanfield.solvers.lazy_matrix_cpu import CpuSpan
+
+if TYPE_CHECKING:
+    from meanfield.solvers.lazy_matrix_cuda import CudaSpan
 
 Float32 = NDArray[np.float32]
+Revealed = tuple[Float32, Float32]
+Device = Literal["cpu", "cuda"]
 
 _BLOCK_OF_IMAGES = 32  # rows of normals drawn at a time: fewer, larger calls of the generator
-_SMALLEST_SQUARE = 1e-25  # mean squares between this and its inverse can be summed in float32
-_REORTHOGONALISE_BELOW = 0.5  # share of the squared norm left outside the span under which one projection is not enough
 
 
 class LazyGaussianMatrix:
@@ -43,6 +47,7 @@ class LazyGaussianMatrix:
         most_vectors: int,
         remember: bool = True,
         tolerance: float = 1e-5,
+        device: Device = "cpu",
     ) -> None:
         """Set up an unrevealed matrix for every generator.
 
@@ -55,24 +60,28 @@ class LazyGaussianMatrix:
                 (columns + rows), rank at most the smaller of this and ``columns``).
             remember: False redraws the matrix at every call, the weight-independence assumption.
             tolerance: a new direction whose squared norm is below this share of its vector's is dropped.
+            device: where the matrix is kept and multiplied. The normals are drawn on the CPU in any case, so that
+                results agree up to rounding.
         """
-        self._generators = list(generators)
-        self._units = units
         self._remember = remember
-        self._tolerance = tolerance
-        capacity = min(most_vectors, columns)
-        self._basis: Float32 = np.empty((len(generators), capacity, columns), np.float32)
-        self._images: Float32 = np.empty((len(generators), capacity, rows), np.float32)
+        self._span = _span_on(device)(
+            generators,
+            rows=rows,
+            columns=columns,
+            units=units,
+            capacity=min(most_vectors, columns),
+            tolerance=tolerance,
+        )
         self._rank = 0
         self._drawn = 0
 
     @property
-    def revealed(self) -> tuple[Float32, Float32]:
+    def revealed(self) -> Revealed:
         """The orthonormal vectors seen so far, (groups, rank, columns), and their images, (groups, rank, rows).
 
-        A vector is zero where its group had nothing new when another had.
+        A vector is zero where its group had nothing new when another had. On the CPU these are views.
         """
-        return self._basis[:, : self._rank], self._images[:, : self._rank]
+        return self._span.revealed(self._rank)
 
     def apply(self, vectors: Float32) -> Float32:
         """Images of one or more vectors of every group under that group's matrix.
@@ -88,94 +97,58 @@ class LazyGaussianMatrix:
         >>> bool(np.allclose(matrix.apply(p), matrix.apply(p), rtol=1e-5))
         True
         """
-        square = self._mean_square(vectors)
-        if np.any((square < _SMALLEST_SQUARE) | (square > 1.0 / _SMALLEST_SQUARE)):
-            # Squares would leave the range of float32, and a vector that is merely small would count as none.
-            size: Float32 = np.max(np.abs(vectors), axis=2, keepdims=True)
-            size[~((size > 0.0) & np.isfinite(size))] = 1.0
-            scaled: Float32 = vectors / size
-            return self._apply(scaled, self._mean_square(scaled)) * size
-        return self._apply(vectors, square)
+        return self._apply(vectors, None)
 
-    def _apply(self, vectors: Float32, square: NDArray[np.float64]) -> Float32:
+    def _apply(self, vectors: Float32, known: Revealed | None) -> Float32:
         if not self._remember:
             self._rank = self._drawn = 0
-        before = self._rank
-        known = np.zeros((*vectors.shape[:2], 0), np.float32)
-        residual = vectors
-        if before:
-            basis = self._basis[:, :before]
-            known, residual = self._project(vectors, basis)
-            if np.any(self._mean_square(residual) < _REORTHOGONALISE_BELOW * square):
-                correction, residual = self._project(residual, basis)
-                known += correction
-        new = self._extend(residual, self._tolerance * square)
-        self._draw_images()
-        coefficients = np.concatenate((known, new), axis=2) if self._rank > before else known
-        return matmul_groups(coefficients, self._images[:, : self._rank])
-
-    def _project(self, vectors: Float32, basis: Float32) -> tuple[Float32, Float32]:
-        coefficients = matmul_groups(vectors, basis.transpose(0, 2, 1))
-        coefficients /= np.float32(self._units)
-        return coefficients, vectors - matmul_groups(coefficients, basis)
-
-    def _mean_square(self, vectors: Float32) -> NDArray[np.float64]:
-        return np.einsum("gbj,gbj->gb", vectors, vectors).astype(np.float64) / self._units
-
-    def _extend(self, residual: Float32, threshold: NDArray[np.float64]) -> Float32:
-        """Add what is left of the vectors to the basis, in order; their coefficients on the new directions."""
-        groups, count, _ = residual.shape
-        before = self._rank
-        coefficients = np.zeros((groups, count, count), np.float32)
-        residual = np.array(residual) if count > 1 else residual
-        for index in range(count):
-            square = self._mean_square(residual[:, index : index + 1])[:, 0]
-            keep = (square > threshold[:, index]) | ~np.isfinite(square)
-            if not keep.any() or self._rank == self._basis.shape[1]:
-                continue
-            norm = np.sqrt(np.where(keep, square, 1.0)).astype(np.float32)
-            # Vectors out of the range of numbers must not pass for vectors that are known: their images are no numbers.
-            scale = np.where(np.isfinite(square), keep / norm, np.nan).astype(np.float32)
-            direction = residual[:, index] * scale[:, None]
-            self._basis[:, self._rank] = direction
-            later = residual[:, index:]
-            overlap = np.matmul(later, direction[:, :, None]) / np.float32(self._units)
-            coefficients[:, index:, self._rank - before] = overlap[:, :, 0]
-            if count > 1:
-                later -= overlap * direction[:, None, :]
-            self._rank += 1
-        return coefficients[:, :, : self._rank - before]
-
-    def _draw_images(self) -> None:
-        while self._drawn < self._rank:
-            # Without memory only the few rows of this call are ever used.
-            block = _BLOCK_OF_IMAGES if self._remember else self._rank
-            end = min(self._drawn + block, self._images.shape[1])
-            for group, generator in enumerate(self._generators):
-                generator.standard_normal(dtype=np.float32, out=self._images[group, self._drawn : end])
+        elif vectors.shape[1] == 1:
+            end = self._drawn_for(self._rank + 1)
+            images, kept = self._span.split_and_join(vectors, self._rank, (self._drawn, end), known)
             self._drawn = end
+            self._rank += bool(kept.any()) and self._rank < self._span.capacity
+            return images
+        used = self._span.split(vectors, self._rank).any(axis=0)
+        slots: NDArray[np.intp] = np.where(used, self._rank + np.cumsum(used) - 1, -1)
+        slots[slots >= self._span.capacity] = -1
+        self._rank = max(self._rank, int(slots.max(initial=-1)) + 1)
+        end = self._drawn_for(self._rank)
+        self._span.draw(self._drawn, end)
+        self._drawn = end
+        return self._span.join(slots, self._rank, known)
+
+    def _drawn_for(self, rank: int) -> int:
+        """How many images are to be drawn when ``rank`` directions need one."""
+        if rank <= self._drawn or not self._remember:
+            # Without memory only the few rows of this call are ever used.
+            return max(rank, self._drawn)
+        blocks = -(-(rank - self._drawn) // _BLOCK_OF_IMAGES)
+        return min(self._drawn + blocks * _BLOCK_OF_IMAGES, self._span.capacity)
 
 
-def apply_conditioned(
-    vectors: Float32, fresh: LazyGaussianMatrix, known: tuple[Float32, Float32], *, units: int
-) -> Float32:
+def _span_on(device: Device) -> type[CpuSpan] | type[CudaSpan]:
+    if device == "cpu":
+        return CpuSpan
+    from meanfield.solvers.lazy_matrix_cuda import CudaSpan
+
+    return CudaSpan
+
+
+def apply_conditioned(vectors: Float32, fresh: LazyGaussianMatrix, known: Revealed, *, units: int) -> Float32:
     """Images under a Gaussian matrix whose transpose has already shown some of its own.
 
     If Wᵀ e_j = x_j is known for orthonormal e_j, then W p = Σ_j e_j ⟨x_j, p⟩ + (1 - Π) V p, with V fresh and Π the
-    projector on the e_j.
+    projector on the e_j. V is used up: its images are turned into those of W as they are revealed, so that vectors in
+    the span of earlier ones cost no more than under an unconditioned matrix.
 
     Args:
         vectors: (groups, vectors, columns).
         fresh: V, keeping the part of W that its transpose has not shown.
-        known: the e_j, (groups, rank, rows), and the x_j, (groups, rank, columns), as a lazy matrix has revealed them.
+        known: the e_j, (groups, rank, rows), and the x_j, (groups, rank, columns), as a lazy matrix has revealed them;
+            the same at every call with a matrix that remembers.
         units: N in the entries' variance 1/N.
 
     Returns:
         The images, (groups, vectors, rows).
     """
-    basis, images = known
-    result = fresh.apply(vectors)
-    coefficients = matmul_groups(vectors, images.transpose(0, 2, 1)) - matmul_groups(result, basis.transpose(0, 2, 1))
-    coefficients /= np.float32(units)
-    result += matmul_groups(coefficients, basis)
-    return result
+    return fresh._apply(vectors, known)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from meanfield.solvers import group_products
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix, apply_conditioned
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 
 def matrix(
@@ -178,3 +180,80 @@ def test_memory_is_bounded_by_the_width() -> None:
     for step in range(60):
         assert np.all(np.isfinite(lazy.apply(normals(step, 1, 1, 16))))
     assert lazy.revealed[0].shape[1] <= 16
+
+
+def reference(seed: int, steps: Float32, *, rows: int, known: tuple[Float64, Float64] | None = None) -> Float64:
+    """Images of the rows of ``steps`` by the causal Cholesky factor of their Gram matrix, in double precision."""
+    units = steps.shape[1]
+    factor = np.linalg.cholesky(gram(steps))
+    fresh = np.random.default_rng([seed, 0]).standard_normal((len(steps), rows), dtype=np.float32)
+    images = factor @ fresh
+    if known is None:
+        return images
+    basis, shown = known
+    return images + (steps @ shown.T - images @ basis.T) / units @ basis
+
+
+@pytest.mark.parametrize("rows", [64, 1000])
+@pytest.mark.parametrize("at_once", [1, 3, 8])
+def test_images_are_those_of_the_causal_cholesky_factor(at_once: int, rows: int) -> None:
+    units = 530  # no multiple of anything
+    steps = np.cumsum(normals(20, 48, units), axis=0) / np.float32(3.0)
+    lazy = matrix(21, units=units, rows=rows, most=60)
+    images = [lazy.apply(steps[None, k : k + at_once]) for k in range(0, 48, at_once)]
+    np.testing.assert_allclose(np.concatenate(images, axis=1)[0], reference(21, steps, rows=rows), atol=3e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_conditioned_images_are_those_of_the_causal_cholesky_factor(at_once: int) -> None:
+    units, rows = 90, 130
+    transpose = LazyGaussianMatrix(
+        [np.random.default_rng([22, 0])], rows=units, columns=rows, units=units, most_vectors=50
+    )
+    for k in range(41):
+        transpose.apply(normals(23 + k, 1, 1, rows))
+    basis, shown = transpose.revealed
+    known = basis[0].astype(np.float64), shown[0].astype(np.float64)
+    steps = np.cumsum(normals(24, 32, units), axis=0) / np.float32(3.0)
+    # A vector that is all but known has no direction of its own, but its image under what the transpose has shown.
+    steps[20] = steps[19] + np.float32(1e-3) * steps[20]
+    lazy = matrix(25, units=units, rows=rows, most=60)
+    images = [
+        apply_conditioned(steps[None, k : k + at_once], lazy, transpose.revealed, units=units)
+        for k in range(0, 32, at_once)
+    ]
+    found = np.concatenate(images, axis=1)[0]
+    np.testing.assert_allclose(found[:20], reference(25, steps[:20], rows=rows, known=known), atol=3e-5)
+    np.testing.assert_allclose(basis[0] @ found[20], shown[0] @ steps[20], rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("drift", [0.02, 0.3])
+def test_the_basis_of_slow_vectors_stays_orthonormal(drift: float, at_once: int) -> None:
+    units = 400
+    steps = 1.0 + np.float32(drift) * np.cumsum(normals(26, 300, units), axis=0)
+    lazy = matrix(units=units, rows=8, most=300)
+    for k in range(0, 300, at_once):
+        lazy.apply(steps[None, k : k + at_once])
+    basis = lazy.revealed[0][0]
+    assert len(basis) > 290
+    np.testing.assert_allclose(gram(basis), np.eye(len(basis)), atol=2e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_the_number_of_threads_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, found = normals(27, 5, 60, 200), []
+    monkeypatch.setattr(group_products, "_WORTH_SPLITTING", 0)
+    for threads in (1, 2):
+        monkeypatch.setattr(group_products, "cores", lambda threads=threads: threads)
+        lazy = matrix(28, groups=5, units=200, rows=300)
+        images = [lazy.apply(vectors[:, k : k + at_once]) for k in range(0, 60, at_once)]
+        fresh = matrix(29, groups=5, units=200, rows=200, most=9)
+        transposed = LazyGaussianMatrix(
+            [np.random.default_rng([30, g]) for g in range(5)], rows=200, columns=200, units=200, most_vectors=9
+        )
+        transposed.apply(vectors[:, :9])
+        images.append(apply_conditioned(vectors[:, 9:10], fresh, transposed.revealed, units=200))
+        found.append([*images, *lazy.revealed])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
