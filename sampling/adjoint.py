@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
-from meanfield.solvers.lazy_matrix import LazyGaussianMatrix
+from meanfield.solvers.lazy_matrix import Device, LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
 
 Array = NDArray[Any]
@@ -72,6 +72,7 @@ def pull_back(
     readouts: Sequence[np.random.Generator],
     images: Sequence[Sequence[np.random.Generator]],
     tied: bool,
+    device: Device = "cpu",
     jacobian_steps: int | None = None,
     windows: int = 0,
     changed_drives: Callable[[int], tuple[int, Mapping[str, Array]] | None] | None = None,
@@ -85,6 +86,7 @@ def pull_back(
         readouts: a generator a group for the readout.
         images: for every carrier a generator for each (group, sequence) pair, group-major.
         tied: whether the matrices are the same at every step.
+        device: where the matrices are kept and applied.
         jacobian_steps: how many steps back the adjoint state is kept; all of them by default.
         windows: number of windows in which inputs are changed.
         changed_drives: for a step, the window it lies in and the change of the drive of every input gate.
@@ -103,6 +105,7 @@ def pull_back(
             units=units,
             most_vectors=len(circuits) if tied else 1,
             remember=tied,
+            device=device,
         )
         if np.any(gains[members] != 0.0)
         else None

@@ -77,6 +77,14 @@ class Expression:
             raise UnknownOperation(f"kernels know the square of an expression, not its power {exponent!r}")
         return self * self
 
+    def __eq__(self, other: object) -> bool:
+        # Expressions are equal if they are the same; a formula that asks for more would be recorded wrongly.
+        if isinstance(other, Expression):
+            return self is other
+        raise UnknownOperation("kernels have no branches: a formula must not compare values")
+
+    __hash__ = object.__hash__
+
     def __bool__(self) -> bool:
         raise UnknownOperation("kernels have no branches: a formula must not depend on whether a value is true")
 

@@ -51,7 +51,7 @@ def record(cell: RecurrentCell) -> CellFormulas:
         carriers = tuple(cell.carrier(index, *arrays) for index in range(count))  # type: ignore[arg-type]
         updates = tuple(cell.update(*arrays))  # type: ignore[arg-type]
         circuit = cell.circuit(*arrays)  # type: ignore[arg-type]
-    except (UnknownOperation, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         name = getattr(cell, "name", type(cell).__name__)
         raise UnknownOperation(f"cell {name!r} cannot be made into a kernel: {error}") from error
     return CellFormulas(states, fields, drives, carriers, updates, circuit)  # type: ignore[arg-type]

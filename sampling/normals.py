@@ -8,6 +8,8 @@ Sources: G. E. P. Box, M. E. Muller, A note on the generation of random normal d
 M. Giles, Approximating the erfinv function (GPU Computing Gems, 2011), for the variable ln(1 - x²) of the inverse.
 """
 
+import math
+
 import numpy as np
 
 _NORMAL_HALF = np.float32(0.5)
@@ -117,7 +119,8 @@ def _sign_flipped(value: np.float32, bits: np.uint32) -> np.float32:
 
 def _box_muller(u: np.float32, angle: np.int32, sign: np.uint32) -> tuple[np.float32, np.float32]:
     """Two normals from u in (0, 1], an angle in units of π/2³² and the sign bit of the cosine."""
-    radius = np.float32(np.sqrt(np.float32(np.float32(-_NORMAL_TWO) * logarithm(u))))
+    # The root of math, since NumPy's is known for arrays only on CUDA.
+    radius = np.float32(math.sqrt(np.float32(np.float32(-_NORMAL_TWO) * logarithm(u))))
     sine, cosine = sine_cosine_turns(np.float32(np.float32(angle) * _NORMAL_UNIT_33))
     return np.float32(radius * sine), _sign_flipped(np.float32(radius * cosine), sign)
 
@@ -184,7 +187,7 @@ def normal_from_uniform(word: np.uint32) -> np.float32:
     x = np.float32(np.float32(np.float32(inner) + _NORMAL_HALF) * _NORMAL_UNIT_31)
     tail = np.float32(np.float32(np.float32(outer) + _NORMAL_HALF) * _NORMAL_UNIT_31)
     logarithmic = logarithm(np.float32(tail * np.float32(_NORMAL_TWO - tail)))
-    y = np.float32(np.float32(np.sqrt(np.float32(_INVERSE_SHIFT - logarithmic))) - _INVERSE_MIDDLE)
+    y = np.float32(np.float32(math.sqrt(np.float32(_INVERSE_SHIFT - logarithmic))) - _INVERSE_MIDDLE)
     p = np.float32(_INVERSE_15 * y + _INVERSE_14)
     p = np.float32(p * y + _INVERSE_13)
     p = np.float32(p * y + _INVERSE_12)

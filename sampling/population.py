@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
+from meanfield.sampling.cell_kernels import cell_kernels
 from meanfield.sampling.drives import InputDrives, InputSource
-from meanfield.solvers.lazy_matrix import LazyGaussianMatrix
+from meanfield.solvers.lazy_matrix import Device, LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import LinearCircuit
 
 Regime = Literal["tied", "untied"]
@@ -28,17 +29,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """How many of what a population has.
+    """How many of what a population has, and where.
 
     Attributes:
         groups: independent sub-populations; their scatter gives the errors.
         sequences: input sequences that share a group's weights.
         units: units a group. A group answers for a network of this width up to corrections of order 1/units.
+        device: where recurrent matrices are kept and applied; the cells' own arithmetic is done on the CPU.
     """
 
     groups: int = 8
     sequences: int = 1
     units: int = 512
+    device: Device = "cpu"
 
 
 def generators(seed: int, purpose: int, groups: int) -> list[np.random.Generator]:
@@ -93,6 +96,7 @@ class Population:
             tied=tied,
         )
         self.gains = field_gains(cell, laws)
+        self._kernels = cell_kernels(cell)
         self._recurrent_biases = {f.name for f in cell.fields if f.gate in cell.recurrent_bias_gates}
         self._bias_generators = generators(seed, 1, layout.groups)
         self._bias = self._draw_biases() if tied else None
@@ -105,6 +109,7 @@ class Population:
                 units=layout.units,
                 most_vectors=(steps if tied else 1) * layout.sequences,
                 remember=tied,
+                device=layout.device,
             )
             if np.any(self.gains[fields] != 0.0)
             else None
@@ -118,8 +123,11 @@ class Population:
         fields: dict[str, Array] = {}
         for carrier, members in enumerate(self._by_carrier):
             fields.update(self._fields(carrier, members, fields, drives, bias))
-        circuit = self.cell.circuit(self.state, fields, drives) if linearise else None
-        self.state = self.cell.update(self.state, fields, drives)
+        if self._kernels is not None:
+            self.state, circuit = self._kernels.step(self.state, fields, drives, linearise)
+        else:
+            circuit = self.cell.circuit(self.state, fields, drives) if linearise else None
+            self.state = self.cell.update(self.state, fields, drives)
         self.step += 1
         return circuit
 

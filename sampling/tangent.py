@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meanfield.sampling.adjoint import AdjointRun, log_mean_square, rescale
 from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
-from meanfield.solvers.lazy_matrix import LazyGaussianMatrix, apply_conditioned
+from meanfield.solvers.lazy_matrix import Device, LazyGaussianMatrix, apply_conditioned
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
 
 Float64 = NDArray[np.float64]
@@ -26,6 +26,7 @@ def log_second_moment(
     adjoint: AdjointRun,
     *,
     images: Sequence[Sequence[np.random.Generator]],
+    device: Device = "cpu",
 ) -> Float64:
     """log of m2 = E tr(J Jᵀ)²/N for J = ∂h_T/∂h_{T-L}, (groups, sequences).
 
@@ -33,6 +34,7 @@ def log_second_moment(
         cell, laws, circuits: as for :func:`meanfield.sampling.adjoint.pull_back`.
         adjoint: the backward pass of the same circuits; L is its ``jacobian_steps``.
         images: for every carrier a generator for each (group, sequence) pair, group-major.
+        device: where the matrices are kept and applied.
     """
     groups, sequences, units = shape = adjoint.readout.shape
     by_carrier = fields_of_carrier(cell)
@@ -48,6 +50,7 @@ def log_second_moment(
             units=units,
             most_vectors=len(circuits) if tied else 1,
             remember=tied,
+            device=device,
         )
         for carrier, shown in enumerate(adjoint.revealed)
     ]
