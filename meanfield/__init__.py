@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from meanfield.jacobian_spectra import Spectra, spectra
     from meanfield.network import Gate, Network
     from meanfield.recipes import Recipe, load, recipe
+    from meanfield.sampled_growth import Growth, sample_growth
+    from meanfield.sampled_overlap import PairLaw, sample_overlap
+    from meanfield.samples import Samples, sample
     from meanfield.state_moments import Stationary, stationary
+    from meanfield.stationary_law import StationaryLaw, sample_law
 
 __all__ = [
     "Analysis",
@@ -43,22 +47,30 @@ __all__ = [
     "Estimate",
     "Gate",
     "Gradients",
+    "Growth",
     "Infeasible",
     "Inputs",
     "InvalidInput",
     "MeanfieldError",
     "Network",
     "NotConverged",
+    "PairLaw",
     "Profile",
     "Recipe",
+    "Samples",
     "Spectra",
     "Stationary",
+    "StationaryLaw",
     "analyze",
     "framework_default",
     "gradients",
     "load",
     "recipe",
     "register",
+    "sample",
+    "sample_growth",
+    "sample_law",
+    "sample_overlap",
     "spectra",
     "stationary",
     "torch",
@@ -71,22 +83,30 @@ _HOME = {
     "Estimate": "estimate",
     "Gate": "network",
     "Gradients": "gradient_profiles",
+    "Growth": "sampled_growth",
     "Infeasible": "errors",
     "Inputs": "inputs",
     "InvalidInput": "errors",
     "MeanfieldError": "errors",
     "Network": "network",
     "NotConverged": "errors",
+    "PairLaw": "sampled_overlap",
     "Profile": "estimate",
     "Recipe": "recipes",
+    "Samples": "samples",
     "Spectra": "jacobian_spectra",
     "Stationary": "state_moments",
+    "StationaryLaw": "stationary_law",
     "analyze": "analyses",
     "framework_default": "defaults",
     "gradients": "gradient_profiles",
     "load": "recipes",
     "recipe": "recipes",
     "register": "cells",
+    "sample": "samples",
+    "sample_growth": "sampled_growth",
+    "sample_law": "stationary_law",
+    "sample_overlap": "sampled_overlap",
     "spectra": "jacobian_spectra",
     "stationary": "state_moments",
 }

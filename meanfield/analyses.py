@@ -11,6 +11,7 @@ from meanfield.gradient_profiles import Gradients
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.jacobian_spectra import Spectra
 from meanfield.network import Network
+from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
 from meanfield.state_moments import Stationary
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, run
@@ -106,6 +107,7 @@ def analyze(
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
+    device: DeviceChoice = "cpu",
 ) -> Analysis:
     """All predictions for a network over ``length`` steps, from one population run and one of two sequences.
 
@@ -114,7 +116,7 @@ def analyze(
         inputs: what it reads; white inputs of power 1 by default.
         length: T, the number of steps that signals and gradients are followed over.
         hidden: width N of the network, which the eigenvalue edge and corrections of finite width are for.
-        units, groups, regime, start, seed: see :func:`meanfield.gradients`.
+        units, groups, regime, start, seed, device: see :func:`meanfield.gradients`.
 
     Raises:
         InvalidInput: if an argument is out of its range.
@@ -127,7 +129,7 @@ def analyze(
     ['bias_response', 'cell', 'chi', 'eigenvalue_edge']
     """
     inputs = inputs if inputs is not None else Inputs()
-    layout = arrange(hidden=hidden, units=units, groups=groups)
+    layout = arrange(hidden=hidden, units=units, groups=groups, device=device)
     trajectory = run(
         network, inputs, length=length, layout=layout, regime=regime, start=start, seed=seed, full_lags=True
     )

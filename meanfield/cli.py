@@ -1,4 +1,4 @@
-"""The command line: ``meanfield recipe``, ``meanfield analyze``, ``meanfield schema``."""
+"""The command line: ``meanfield recipe``, ``analyze``, ``sample`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ class Regime(StrEnum):
 class Start(StrEnum):
     stationary = "stationary"
     zero = "zero"
+
+
+class Method(StrEnum):
+    chains = "chains"
+    array_rqmc = "array_rqmc"
+
+
+class DeviceOption(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 class Format(StrEnum):
@@ -137,6 +148,9 @@ def analyze(
         Start | None, typer.Option(help="Where the steps begin; a recipe's at zero, else in the stationary state.")
     ] = None,
     units: Units = None,
+    device: Annotated[
+        DeviceOption, typer.Option(help="Where recurrent matrices are applied; auto takes a GPU if there is one.")
+    ] = DeviceOption.cpu,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
@@ -162,6 +176,7 @@ def analyze(
             regime=regime.value,
             start=beginning,
             seed=seed,
+            device=device.value,
         )
         if as_json:
             typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
@@ -169,6 +184,79 @@ def analyze(
             from meanfield.report import analysis_table
 
             _print(analysis_table(found))
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]meanfield sample network.json[/bold]\n\n"
+    "[bold]meanfield sample network.json --chains 4000000 --overlap 0.5 --json[/bold]\n\n"
+    "[bold]meanfield sample network.json --histogram law[/bold] (writes law_c.csv and law_h.csv for an LSTM)"
+)
+def sample(
+    file: Annotated[Path, typer.Argument(help="A network file or a recipe.")],
+    chains: Annotated[int, typer.Option(help="Independent chains: more chains, smaller errors.")] = 1 << 18,
+    steps: Annotated[int, typer.Option(help="Steps that every chain is averaged over.")] = 64,
+    burn_in: Annotated[
+        int | None, typer.Option(help="Steps before that; by default as many as the slowest gate needs.")
+    ] = None,
+    method: Annotated[
+        Method, typer.Option(help="Independent chains, or chains that are sorted and driven by quasi-random points.")
+    ] = Method.chains,
+    length: Annotated[int, typer.Option(help="Steps over which gradients are followed.")] = 64,
+    power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
+    overlap: Annotated[float, typer.Option(help="Overlap of two input sequences, -1 to 1.")] = 0.0,
+    device: Annotated[
+        DeviceOption, typer.Option(help="Where chains run; auto takes a GPU if there is one.")
+    ] = DeviceOption.auto,
+    threads: Annotated[int | None, typer.Option(help="Threads on the CPU; all cores by default.")] = None,
+    histogram: Annotated[
+        Path | None, typer.Option(help="Write the density of every state variable s to HISTOGRAM_s.csv.")
+    ] = None,
+    bins: Annotated[int, typer.Option(help="Bins of the histograms.")] = 100,
+    seed: Seed = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Sample the untied theory by brute force: stationary law, overlap, growth of gradients."""
+    with _errors_reported(debug):
+        from meanfield import samples
+        from meanfield.files import check_writable
+        from meanfield.inputs import Inputs
+
+        _show_notes()
+        network, task = _read(file)
+        tables = {}
+        if histogram is not None:
+            _positive("bins", bins)
+            tables = {name: Path(f"{histogram}_{name}.csv") for name in network.definition.states}
+            for path in tables.values():
+                check_writable(path)
+        if power is None:
+            power = task.inputs.power if task is not None else 1.0
+        with _steps_shown("Sampling") as progress:
+            found = samples.sample(
+                network,
+                Inputs(power=power, overlap=overlap),
+                length=length,
+                chains=chains,
+                steps=steps,
+                burn_in=burn_in,
+                method=method.value,
+                seed=seed,
+                device=device.value,
+                threads=threads,
+                progress=progress,
+            )
+        for name, path in tables.items():
+            found.law.histogram(name, bins=bins).save(path)
+        if as_json:
+            typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
+        else:
+            from meanfield.report import samples_table
+
+            _print(samples_table(found))
+            for path in tables.values():
+                typer.echo(f"Written to {path}.")
 
 
 @app.command(epilog="Example:\n\n[bold]meanfield schema recipe > recipe.schema.json[/bold]")
@@ -226,6 +314,18 @@ def _inputs_for(task: Any, *, length: int | None, inputs: int | None, power: flo
     return Inputs(own.power if power is None else power, overlap, own.size if inputs is None else inputs)
 
 
+def _show_notes() -> None:
+    """Notes of the package, such as the device that was chosen, go to standard error."""
+    import logging
+
+    logger = logging.getLogger("meanfield")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("meanfield: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
 def _positive(name: str, value: int) -> int:
     if value < 1:
         raise InvalidInput(f"{name}: must be at least 1, got {value}")
@@ -261,6 +361,20 @@ def _progress(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
 
 
 @contextmanager
+def _steps_shown(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar of steps on standard error, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        job = bar.add_task(title, total=None)
+        yield lambda made, most: bar.update(job, completed=made, total=most)
+
+
+@contextmanager
 def _errors_reported(debug: bool) -> Iterator[None]:
     """Errors become one sentence and an exit code: 2 for bad input, 1 for what failed."""
     try:
@@ -270,6 +384,11 @@ def _errors_reported(debug: bool) -> Iterator[None]:
             raise
         typer.echo(f"meanfield: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
+    except MemoryError as error:
+        if debug:
+            raise
+        typer.echo(f"meanfield: {error}", err=True)
+        raise typer.Exit(1) from None
     except OSError as error:
         if debug:
             raise

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.estimate import Estimate, Profile, from_groups, standard_error
+from meanfield.estimate import Estimate, Profile, from_groups
+from meanfield.growth import late_growth, timescale_of
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.sampling.adjoint import AdjointRun, pull_back
 from meanfield.sampling.cell import fields_of_carrier
+from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime, generators
 from meanfield.sampling.tangent import log_second_moment
 from meanfield.solvers.group_products import one_blas_thread
@@ -70,6 +72,7 @@ def gradients(
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
+    device: DeviceChoice = "cpu",
 ) -> Gradients:
     """Gradient profile, input sensitivity, time scale and isometry defect over ``length`` steps.
 
@@ -83,6 +86,7 @@ def gradients(
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.
         start: see :func:`meanfield.trajectory.run`.
         seed: of everything random.
+        device: where recurrent matrices are applied: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU if there is one.
 
     Returns:
         Estimates with one standard error over groups. Cost grows as units × T² up to T = units/groups, then as T.
@@ -101,7 +105,7 @@ def gradients(
         network,
         inputs if inputs is not None else Inputs(),
         length=length,
-        layout=arrange(hidden=hidden, units=units, groups=groups),
+        layout=arrange(hidden=hidden, units=units, groups=groups, device=device),
         regime=regime,
         start=start,
         seed=seed,
@@ -130,6 +134,7 @@ def pull_back_of(
         readouts=generators(trajectory.seed, _READOUT, trajectory.layout.groups),
         images=_streams(trajectory, _TRANSPOSED),
         tied=trajectory.regime == "tied",
+        device=trajectory.layout.device,
         jacobian_steps=length,
         windows=windows,
         changed_drives=changed_drives,
@@ -146,14 +151,14 @@ def of_trajectory(trajectory: Trajectory, length: int) -> Gradients:
         log_second = _second_moment(trajectory, adjoint)
     memory, memory_spread = _memory_path(trajectory, length)
     log_first = log_gradient[length]
-    chi = _late_growth(log_gradient, length)
+    chi = late_growth(log_gradient, length)
     return Gradients(
         profile=profile,
         sensitivity=sensitivity,
         memory=memory,
         memory_spread=memory_spread,
         chi=chi,
-        timescale=_timescale(chi),
+        timescale=timescale_of(chi),
         first_moment=profile.at(length),
         log_spread=_jackknife(lambda first, second: second - 2.0 * first, log_first, log_second),
         isometry_defect=_jackknife(lambda first, second: first**2 + second - 2.0 * first, log_first, log_second),
@@ -184,6 +189,7 @@ def _second_moment(trajectory: Trajectory, adjoint: AdjointRun) -> Float64:
         trajectory.circuits,
         adjoint,
         images=_streams(trajectory, _TANGENT),
+        device=trajectory.layout.device,
     )
     return _per_group(log_moment[None])[0]
 
@@ -209,25 +215,6 @@ def _log_unit_mean(log_values: Float64) -> Float64:
 
 def _log_mean(log_samples: Float64) -> float:
     return float(np.logaddexp.reduce(log_samples) - np.log(len(log_samples)))
-
-
-def _late_growth(log_gradient: Float64, length: int) -> Estimate:
-    """χ from the slope of log G over the second half of the lags, with its scatter over groups."""
-    middle = length // 2
-    if not np.all(np.isfinite(log_gradient[[middle, length]])):
-        return Estimate(0.0, 0.0)  # the gradient is exactly zero: nothing of the state is passed on
-    slopes = (log_gradient[length] - log_gradient[middle]) / (length - middle)
-    growth = math.exp(np.mean(slopes))
-    return Estimate(growth, growth * standard_error(slopes))
-
-
-def _timescale(chi: Estimate) -> Estimate | None:
-    if chi.value >= 1.0:
-        return None
-    if chi.value == 0.0:
-        return Estimate(0.0, 0.0)
-    scale = -1.0 / math.log(chi.value)
-    return Estimate(scale, scale**2 * chi.error / chi.value)
 
 
 def _jackknife(statistic: Callable[[float, float], float], first: Float64, second: Float64) -> Estimate:

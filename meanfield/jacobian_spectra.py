@@ -10,6 +10,7 @@ from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
 from meanfield.solvers.circuit_moments import jacobian_moments
 from meanfield.solvers.eigenvalue_support import mass_near, rightmost_eigenvalue
@@ -52,6 +53,7 @@ def spectra(
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
+    device: DeviceChoice = "cpu",
 ) -> Spectra:
     """Moments of the singular values, eigenvalue edge and slow modes of the one-step Jacobian.
 
@@ -61,7 +63,7 @@ def spectra(
         hidden: width of the network whose edge is asked for: gates come the closer to one the more of them there are,
             so the edge grows with the width.
         length: steps over which the Jacobian is looked at; from the zero state, the step at which it is.
-        units, groups, regime, start, seed: see :func:`meanfield.gradients`.
+        units, groups, regime, start, seed, device: see :func:`meanfield.gradients`.
 
     Returns:
         Estimates with one standard error.
@@ -81,7 +83,7 @@ def spectra(
         network,
         inputs if inputs is not None else Inputs(),
         length=length,
-        layout=arrange(hidden=hidden, units=units, groups=groups),
+        layout=arrange(hidden=hidden, units=units, groups=groups, device=device),
         regime=regime,
         start=start,
         seed=seed,

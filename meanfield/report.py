@@ -11,6 +11,7 @@ from rich.text import Text
 from meanfield.analyses import Analysis
 from meanfield.recipe_file import EstimateEntry, Predictions
 from meanfield.recipes import Recipe
+from meanfield.samples import Samples
 
 _MEANING = {
     "second_moment": "mean square of what the layer passes on, E[h²]",
@@ -26,6 +27,16 @@ _MEANING = {
     "slow_fraction": "share of eigenvalues within 0.1 of 1",
     "singular_values_m1": "first moment of squared singular values",
     "singular_values_m2": "second moment of squared singular values",
+}
+
+_SAMPLED_MEANING = {
+    "mean": "mean of a state variable",
+    "second_moment": "mean square of a state variable",
+    "overlap": "correlation of the outputs of two sequences",
+    "chi": "growth of a perturbation's mean square a step",
+    "timescale": "steps in which it falls by e, -1/log χ",
+    "overlap_slope": "slope of the overlap map at its fixed point",
+    "overlap_timescale": "steps in which overlaps settle by e",
 }
 
 
@@ -54,6 +65,26 @@ def analysis_table(analysis: Analysis) -> RenderableType:
         cells += [_logged(other), _show(other["error"], digits=2)] if other else ["", ""]
         lags.add_row(str(row["lag"]), *cells)
     return Group(table, note, lags)
+
+
+def samples_table(samples: Samples) -> RenderableType:
+    """What sampling says of a network with weights that are redrawn at every step."""
+    law = samples.law
+    table = Table(title=f"{law.network.cell}, untied weights, sampled", title_style="")
+    table.add_column("quantity")
+    table.add_column("value", justify="right")
+    table.add_column("± error", justify="right")
+    table.add_column("meaning", style="dim")
+    for name, number in samples.numbers().items():
+        value, error = (number.value, number.error) if number else (None, None)
+        meaning = _SAMPLED_MEANING.get(name.rsplit("_", 1)[0] if name not in _SAMPLED_MEANING else name, "")
+        table.add_row(name, _show(value, digits=6), _show(error, digits=2), meaning)
+    note = Text(
+        f"{law.chains:,} chains on the {'GPU' if law.device == 'cuda' else 'CPU'}, {law.precision} precision; "
+        f"{law.burn_in} steps of burn-in, {law.steps} measured",
+        style="dim",
+    )
+    return Group(table, note)
 
 
 def recipe_table(recipe: Recipe) -> RenderableType:

@@ -9,6 +9,7 @@ import numpy as np
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
@@ -41,6 +42,7 @@ def stationary(
     regime: Regime = "tied",
     start: Start | None = None,
     seed: int = 0,
+    device: DeviceChoice = "cpu",
 ) -> Stationary:
     """Moments and overlap of two sequences in the stationary state, or after ``length`` steps from the zero state.
 
@@ -54,6 +56,7 @@ def stationary(
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.
         start: see :func:`meanfield.trajectory.run`.
         seed: of everything random.
+        device: see :func:`meanfield.gradients`.
 
     Returns:
         Estimates with one standard error over groups.
@@ -75,7 +78,7 @@ def stationary(
         network,
         inputs if inputs is not None else Inputs(),
         length=length,
-        layout=arrange(hidden=hidden, units=units, groups=groups, sequences=2),
+        layout=arrange(hidden=hidden, units=units, groups=groups, sequences=2, device=device),
         regime=regime,
         start=start,
         seed=seed,

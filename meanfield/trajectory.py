@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.checks import check_count
+from meanfield.devices import device_for
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Layout, Population, Regime
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.group_products import one_blas_thread
@@ -189,7 +191,12 @@ def check_request(inputs: Inputs, *, length: int, regime: str, start: str | None
 
 
 def arrange(
-    *, hidden: int = DEFAULT_HIDDEN, units: int | None = None, groups: int | None = None, sequences: int = 1
+    *,
+    hidden: int = DEFAULT_HIDDEN,
+    units: int | None = None,
+    groups: int | None = None,
+    sequences: int = 1,
+    device: DeviceChoice = "cpu",
 ) -> Layout:
     """Deal units into groups that answer for networks of ``hidden`` units.
 
@@ -201,21 +208,25 @@ def arrange(
         units: units in all groups together, at least ``hidden``.
         groups: number of groups.
         sequences: input sequences that share a group's weights.
+        device: where recurrent matrices are applied.
 
     Raises:
-        InvalidInput: if there are too few units for their groups, or not two groups to take an error from.
+        InvalidInput: if there are too few units for their groups, or not two groups to take an error from, or there is
+            no such device.
+        Infeasible: if CUDA is asked for and there is none.
     """
     for name, value, lowest in (("hidden", hidden, 1), ("units", units, 64), ("groups", groups, 2)):
         if value is not None:
             check_count(name, value, lowest)
+    chosen = device_for(device)
     width = min(max(hidden, _NARROWEST), _WIDEST)
     if units is None:
         count = groups if groups is not None else max(DEFAULT_GROUPS, DEFAULT_UNITS // width)
-        return Layout(count, sequences, max(width, math.ceil(hidden / count)))
+        return Layout(count, sequences, max(width, math.ceil(hidden / count)), chosen)
     count = groups if groups is not None else DEFAULT_GROUPS
     if units < 16 * count:
         raise InvalidInput(f"units: must be at least 16 for each of {count} groups, got {units}")
-    return Layout(count, sequences, math.ceil(max(units, hidden) / count))
+    return Layout(count, sequences, math.ceil(max(units, hidden) / count), chosen)
 
 
 def _settle(population: Population) -> int:
