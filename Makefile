@@ -18,7 +18,7 @@ lint: $(VENV)/.installed-test  ## Style of the sources, types of the installed p
 	$(RUN)/ruff format --check .
 	cd tests && ../$(RUN)/mypy --config-file ../pyproject.toml -p meanfield
 
-benchmark: $(VENV)/.installed-test  ## Times and memory of the analyses, as a table.
+benchmark: $(VENV)/.installed-test  ## Times and memory of the analyses, as a table; others in benchmarks/ run the same way.
 	$(RUN)/python benchmarks/analyses.py
 
 SOURCES := $(wildcard pyproject.toml meanfield/*.py meanfield/cells/*.py solvers/*.py sampling/*.py validation/*.py)

@@ -13,6 +13,8 @@ from meanfield.chain_requests import check_sampling, observable_order, overlap_p
 from meanfield.devices import device_for
 from meanfield.estimate import Estimate, from_groups
 from meanfield.noise_laws import noise_correlations
+from meanfield.sampling.chain_source import Precision
+from meanfield.sampling.control_variates import controlled_blocks
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.stationary_run import StationaryRun, run_stationary
 from meanfield.solvers.sampled_fixed_point import sampled_fixed_point
@@ -80,7 +82,9 @@ def sample_overlap(
     program = overlap_program(network.definition)
     order = observable_order(program, "product")
     squares = {index: square.value for index, square in enumerate(law.carriers)}
-    precision = "double" if law.precision == "double" else None
+    precision: Precision | None = "double" if law.precision == "double" else None
+
+    known, expectations = _known_moments(law)
 
     def parameters_at(products: Float64) -> dict[str, float]:
         given = dict(enumerate(np.clip(products, -np.array(list(squares.values())), list(squares.values()))))
@@ -100,7 +104,9 @@ def sample_overlap(
             **options,  # type: ignore[arg-type]
         )
         runs[:] = [done]
-        return np.stack([done.averages[name] for name in order], axis=1)
+        targets = np.stack([done.averages[name] for name in order], axis=1)
+        # What the law knows of a single copy corrects the pair: sequences that are the same stay so exactly.
+        return controlled_blocks(targets, np.stack([done.averages[name] for name in known], axis=1), expectations)
 
     def cheap(products: Float64) -> Float64:
         return np.mean(run(products, chains=PILOT_CHAINS, steps=DEFAULT_STEPS), axis=0)
@@ -126,6 +132,13 @@ def sample_overlap(
         parameters=parameters_at(found.point),
         chains=runs[0].states.shape[1],
     )
+
+
+def _known_moments(law: StationaryLaw) -> tuple[list[str], Float64]:
+    """Names of a pair's observables that the law of one copy gives, and their values."""
+    moments = {f"mean {name}": value for name, value in law.mean.items()}
+    moments |= {f"square {name}": value for name, value in law.second_moment.items()}
+    return list(moments), np.array([each.value for each in moments.values()])
 
 
 def _correlation(product: Float64, square: Float64, mean: Float64, estimate: Estimate) -> Estimate:

@@ -82,6 +82,10 @@ class RecurrentCell(Protocol):
         """The update's linear circuit at this point."""
         ...
 
+    def __hash__(self) -> int:
+        """Cells are looked up by identity or value."""
+        ...
+
 
 def field_gains(cell: RecurrentCell, laws: Mapping[str, GateLaw]) -> NDArray[np.float32]:
     """Gain of every field's matrix, (fields,)."""

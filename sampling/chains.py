@@ -108,7 +108,7 @@ class CPUChains(BlocksOfChains):
         self._check_memory("", available_bytes())
         self._threads = threads
         self._module = cpu_kernels(program, self.precision)
-        self._streams = seeded_streams(self.chains, seed, purpose)
+        self._streams = seeded_streams(self.chains, seed, purpose, threads)
         self._states: NDArray[Any] = np.zeros((self._variables, self.chains), self._real)
 
     @property
@@ -133,11 +133,16 @@ class CPUChains(BlocksOfChains):
         return sums[:, : len(self.program.sampled)]
 
 
-def seeded_streams(chains: int, seed: int, purpose: int) -> NDArray[np.uint32]:
+def seeded_streams(chains: int, seed: int, purpose: int, threads: int | None = None) -> NDArray[np.uint32]:
     """States of the chains' generators, (4, chains)."""
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32((seed >> 32) & 0xFFFFFFFF)
     streams = np.empty((4, chains), np.uint32)
-    _seeding().seed_streams(0, chains, np.uint32(purpose), low, high, streams)
+    module = _seeding()
+
+    def part(first: int, last: int) -> None:
+        module.seed_streams(first, last, np.uint32(purpose), low, high, streams)
+
+    in_parts(part, chains, threads)
     return streams
 
 

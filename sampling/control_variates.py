@@ -157,6 +157,8 @@ def _checked(targets: Float64, controls: Float64, expectations: Float64) -> int:
 def _regression(targets: Float64, controls: Float64, deviations: Float64) -> tuple[Float64, float, int]:
     """Least-squares coefficients, deviations' squared length in the controls' scatter, and that scatter's rank."""
     centred = controls - np.mean(controls, axis=0)
+    # What only rounding scatters is a constant, and says nothing.
+    centred[:, np.max(np.abs(centred), axis=0) <= 1e-13 * np.max(np.abs(controls), axis=0)] = 0.0
     sizes = np.sqrt(np.sum(centred**2, axis=0))
     scales = np.where(sizes > 0.0, sizes, 1.0)
     left, singular, right = np.linalg.svd(centred / scales, full_matrices=False)

@@ -74,7 +74,7 @@ def gradient_profile(
     bytes_a_chain = 16 + len(program.states) * real().itemsize + 4 * len(program.normals)
     check_memory(f"{total:,} chains", bytes_a_chain * total, available_bytes())
     module = gradient_kernels(program, precision)
-    streams = seeded_streams(total, seed, purpose)
+    streams = seeded_streams(total, seed, purpose, threads)
     states = np.zeros((len(program.states), total), real)
     profile = np.empty((SETS, max(steps, burn_in)))
     signs = np.ones_like(profile)

@@ -92,7 +92,7 @@ def stationary_program(cell: RecurrentCell, *, integrate: bool = True) -> ChainP
         if carrier not in formulas.states
     ]
     keep = formulas.circuit.state_to_state[cell.memory][cell.memory]
-    direct = keep if isinstance(keep, Expression) else constant(float(keep))  # type: ignore[arg-type]
+    direct = keep if isinstance(keep, Expression) else constant(float(keep))
     averages.append(("keep square", direct * direct))
     return _program(dict(zip(cell.states, new, strict=True)), averages, noises, carriers, new, integrate)
 
@@ -151,7 +151,8 @@ def formulas_in_noises(cell: RecurrentCell) -> tuple[CellFormulas, dict[str, tup
         circuit.drive_to_state,
         circuit.drive_to_carrier,
     ]
-    entries = [entry for block in blocks for row in block for entry in row if isinstance(entry, Expression)]
+    every: list[object] = [entry for block in blocks for row in block for entry in row]
+    entries = [entry for entry in every if isinstance(entry, Expression)]
     candidates = {str(each.label) for each in (*formulas.fields.values(), *formulas.drives.values())}
     steps = [*formulas.carriers, *formulas.updates]
     merged, groups = merged_sums([*steps, *entries], candidates)
