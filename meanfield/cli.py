@@ -46,6 +46,7 @@ class Start(StrEnum):
 class Method(StrEnum):
     chains = "chains"
     array_rqmc = "array_rqmc"
+    operator = "operator"
 
 
 class DeviceOption(StrEnum):
@@ -200,7 +201,8 @@ def sample(
         int | None, typer.Option(help="Steps before that; by default as many as the slowest gate needs.")
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="Independent chains, or chains that are sorted and driven by quasi-random points.")
+        Method,
+        typer.Option(help="Independent chains, chains driven by quasi-random points, or moments by an operator."),
     ] = Method.chains,
     length: Annotated[int, typer.Option(help="Steps over which gradients are followed.")] = 64,
     power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from meanfield.chain_requests import check_sampling, observable_order, overlap_program, sampling_errors
 from meanfield.devices import device_for
 from meanfield.estimate import Estimate, from_groups
+from meanfield.law_sampler import PILOT_CHAINS, Progress, estimates_at
 from meanfield.noise_laws import noise_correlations
 from meanfield.sampling.chain_source import Precision
 from meanfield.sampling.control_variates import controlled_blocks
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.stationary_run import StationaryRun, run_stationary
 from meanfield.solvers.sampled_fixed_point import sampled_fixed_point
-from meanfield.stationary_law import DEFAULT_STEPS, PILOT_CHAINS, Progress, StationaryLaw, estimates_at
+from meanfield.stationary_law import DEFAULT_STEPS, StationaryLaw
 
 Float64 = NDArray[np.float64]
 

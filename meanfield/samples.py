@@ -8,11 +8,12 @@ from typing import Any
 from meanfield.checks import check_count
 from meanfield.estimate import Estimate, as_json_or_absent, reported_lags
 from meanfield.inputs import Inputs
+from meanfield.law_sampler import Method, Progress
 from meanfield.network import Network
 from meanfield.sampled_growth import Growth, sample_growth
 from meanfield.sampled_overlap import PairLaw, sample_overlap
 from meanfield.sampling.devices import DeviceChoice
-from meanfield.stationary_law import DEFAULT_CHAINS, DEFAULT_STEPS, Method, Progress, StationaryLaw, sample_law
+from meanfield.stationary_law import DEFAULT_CHAINS, DEFAULT_STEPS, StationaryLaw, sample_law
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Samples:
             "length": self.length,
             "network": law.network.as_json(),
             "inputs": {**law.inputs.as_json(), "size": law.inputs.size},
+            "method": law.method,
             "chains": law.chains,
             "burn_in": law.burn_in,
             "steps": law.steps,

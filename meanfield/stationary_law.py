@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.chain_requests import check_sampling, law_program, observable_order, sampling_errors
+from meanfield.chain_requests import check_sampling, law_program
 from meanfield.checks import check_count
 from meanfield.devices import device_for
 from meanfield.errors import InvalidInput
-from meanfield.estimate import Estimate, from_groups
+from meanfield.estimate import Estimate
 from meanfield.files import write_whole
 from meanfield.inputs import Inputs
+from meanfield.law_sampler import LawSampler, Method, Progress
 from meanfield.network import Network
-from meanfield.noise_laws import noise_parameters
-from meanfield.sampling.array_rqmc import array_rqmc
-from meanfield.sampling.averages import factors, observed
 from meanfield.sampling.burn_in import plan_run
-from meanfield.sampling.chain_source import BLOCK, Precision
-from meanfield.sampling.controlled_run import controlled
+from meanfield.sampling.chain_source import Precision
 from meanfield.sampling.devices import Device, DeviceChoice
 from meanfield.sampling.expressions import evaluate, symbols_of
-from meanfield.sampling.stationary_run import StationaryRun, run_stationary
-from meanfield.solvers.sampled_fixed_point import SampledFixedPoint, sampled_fixed_point, settled
 
 Float64 = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 DEFAULT_CHAINS = 1 << 18
 DEFAULT_STEPS = 64
-Method = Literal["chains", "array_rqmc"]
-_REPLICATES = 16  # of Array-RQMC, whose scatter gives its errors
-PILOT_CHAINS = 1 << 14
-_SMALL_START = 0.01  # second moment of a perturbation that shows whether the zero state is stable
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,9 @@ class StationaryLaw:
         second_moment: E[s²] of every state variable, at their self-consistent value.
         carriers: E[p²] of the vectors that the recurrent matrices read, in the order of the cell.
         parameters: means and deviations of the Gaussian variables at which chains were run.
-        chains, burn_in, steps: how many chains, and how many steps before and during measuring.
+        method: how moments were computed.
+        chains, burn_in, steps: how many chains, and how many steps before and during measuring; with the operator, how
+            many of them pairs and gradients will take.
         precision: of the chains: ``"single"``, ``"clamped"`` (single) or ``"double"``.
         device: where they ran.
         seed: of everything random.
@@ -84,13 +75,14 @@ class StationaryLaw:
     second_moment: Mapping[str, Estimate]
     carriers: tuple[Estimate, ...]
     parameters: Mapping[str, float]
+    method: Method
     chains: int
     burn_in: int
     steps: int
     precision: Precision
     device: Device
     seed: int
-    _states: NDArray[np.floating] = field(repr=False)
+    _states: NDArray[np.floating] | None = field(repr=False)
 
     def histogram(self, variable: str, *, bins: int = 100) -> Histogram:
         """Density of a state variable over all chains at the end of the run.
@@ -117,7 +109,13 @@ class StationaryLaw:
         return Histogram(edges, share / width, np.sqrt(share * (1.0 - share) / len(samples)) / width)
 
     def sample(self, variable: str) -> Float64:
-        """One value of a state variable from every chain, (chains,)."""
+        """One value of a state variable from every chain, (chains,).
+
+        Raises:
+            InvalidInput: if the law comes from the operator, which has no chains.
+        """
+        if self._states is None:
+            raise InvalidInput("method: the operator has no chains to take samples from; use method='chains'")
         program = law_program(self.network.definition).program
         output = program.outputs[self.network.definition.states.index(variable)]
         values: dict[str, Float64] = {name: np.asarray(value) for name, value in self.parameters.items()}
@@ -157,8 +155,9 @@ def sample_law(
         steps: measured steps, over which every chain is averaged.
         burn_in: steps before; chosen from the slowest gate by default, and verified.
         method: ``"chains"`` are independent; ``"array_rqmc"`` sorts them at every step and drives them by quasi-random
-            points, on the CPU, in 16 replicates of as many chains together: an independent check, smoother where there
-            are no control variates.
+            points, on the CPU, in 16 replicates of as many chains together: an independent check. ``"operator"``
+            computes moments from the transfer operator of the memory, without sampling, to ten digits and more, for
+            cells whose memory is carried on by a random affine map; errors are then bounds.
         seed: of everything random. The result depends on nothing else, neither on threads nor on the device beyond
             rounding.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for CUDA where there is a GPU.
@@ -183,75 +182,26 @@ def sample_law(
     inputs = inputs if inputs is not None else Inputs()
     check_sampling(inputs, chains=chains, steps=steps, burn_in=burn_in, seed=seed, threads=threads)
     if method not in get_args(Method):
-        raise InvalidInput(f"method: must be 'chains' or 'array_rqmc', got {method!r}")
+        raise InvalidInput(f"method: must be 'chains', 'array_rqmc' or 'operator', got {method!r}")
     chosen = device_for(device)
-    controlled_program = law_program(network.definition)
-    program = controlled_program.program
-    order = observable_order(program, "square")
-    last: list[StationaryRun] = []
-
-    def parameters_at(squares: Float64) -> dict[str, float]:
-        return noise_parameters(network, program.noises, inputs, dict(enumerate(np.maximum(squares, 0.0))))
-
-    def run(squares: Float64, **options: object) -> Float64:
-        parameters = parameters_at(squares)
-        done = run_stationary(program, parameters, seed=seed, threads=threads, **options)  # type: ignore[arg-type]
-        last[:] = [done]
-        return controlled(controlled_program, parameters, done.averages, order)
-
-    def pilot_at(squares: Float64) -> Callable[[Float64], Float64]:
-        """The map from the same random numbers everywhere: burn-in and precision must not move with its argument."""
-        plan = plan_run(program, parameters_at(squares), PILOT_CHAINS)
-        options = {"burn_in": plan.burn_in, "precision": plan.precision, "steps": DEFAULT_STEPS}
-        return lambda other: np.mean(run(other, chains=PILOT_CHAINS, **options), axis=0)
-
-    def costly(squares: Float64) -> Float64:
-        blocks = run(squares, chains=chains, steps=steps, burn_in=burn_in, device=chosen, progress=progress)
-        if method == "chains":
-            return blocks
-        parameters = parameters_at(squares)
-        means = array_rqmc(
-            program,
-            parameters,
-            chains=max(1 << (chains // _REPLICATES).bit_length() - 1, BLOCK),
-            burn_in=last[0].burn_in,
-            steps=steps,
-            replicates=_REPLICATES,
-            seed=seed,
-            threads=threads,
-            precision="double" if last[0].precision == "double" else None,
-        )
-        averages = observed(program, factors(program, parameters), means)
-        return np.stack([averages[name] for name in order], axis=1)
-
-    with sampling_errors():
-        nothing = np.zeros(len(program.carriers))
-        start = pilot_at(nothing)(nothing)[: len(nothing)]
-        near = settled(pilot_at(start), np.where(start > 0.0, start, _SMALL_START))
-        found = sampled_fixed_point(pilot_at(near), costly, near)
-    estimates = estimates_at(found, last[0].rounding)
-    values = dict(zip(order, estimates, strict=True))
-    states = network.definition.states
+    sampler = LawSampler(network, inputs, chains, steps, burn_in, seed, chosen, threads, progress)
+    found, values = sampler.solve(method)
+    names, run = network.definition.states, sampler.last
+    parameters = sampler.parameters_at(found.point)
+    plan = plan_run(sampler.program, parameters, chains)
     return StationaryLaw(
         network=network,
         inputs=inputs,
-        mean={name: values[f"mean {name}"] for name in states},
-        second_moment={name: values[f"square {name}"] for name in states},
-        carriers=tuple(values[f"square {name}"] for name in program.carriers),
-        parameters=parameters_at(found.point),
-        chains=last[0].states.shape[1],
-        burn_in=last[0].burn_in,
-        steps=last[0].steps,
-        precision=last[0].precision,
+        mean={name: values[f"mean {name}"] for name in names},
+        second_moment={name: values[f"square {name}"] for name in names},
+        carriers=tuple(values[f"square {name}"] for name in sampler.program.carriers),
+        parameters=parameters,
+        method=method,
+        chains=run.states.shape[1] if run else chains,
+        burn_in=run.burn_in if run else plan.burn_in,
+        steps=run.steps if run else steps,
+        precision=run.precision if run else plan.precision,
         device=chosen,
         seed=seed,
-        _states=last[0].states,
+        _states=run.states if run else None,
     )
-
-
-def estimates_at(found: SampledFixedPoint, rounding: float) -> list[Estimate]:
-    """Every observation at a fixed point, its error that of blocks, of the correction and of rounding together."""
-    return [
-        Estimate(sampled.value, math.hypot(sampled.error, remainder, rounding * sampled.value))
-        for sampled, remainder in zip(map(from_groups, found.blocks.T), found.remainder, strict=True)
-    ]

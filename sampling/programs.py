@@ -217,12 +217,12 @@ def live_variables(updates: Mapping[str, Expression], roots: Sequence[Expression
 
 def _split(name: str, value: Expression, carried: Sequence[Expression], integrate: bool) -> Observable:
     """Split off factors that read only deviates which neither the chain nor the rest of the product reads."""
-    if name == "keep square" and _of_noise(value):
+    if (integrate or name == "keep square") and _free(value, _normals(value), set()):
         return Observable(name, constant(1.0), value)
     if not integrate:
         return Observable(name, value, constant(1.0))
     of_chain = {each for each in symbols_of(carried) if "normal " in each}
-    factors = [(each, {s for s in symbols_of([each]) if "normal " in s}) for each in _factors(value)]
+    factors = [(each, _normals(each)) for each in _factors(value)]
     while True:
         kept = [normals for each, normals in factors if not _free(each, normals, of_chain)]
         taken = of_chain.union(*kept)
@@ -243,6 +243,10 @@ def _free(factor: Expression, normals: set[str], taken: set[str]) -> bool:
     # Over two deviates the quadrature needs functions without kinks.
     smooth = len(normals) < 2 or all(node.operation not in _KINKED for node in ordered([factor]))
     return smooth and _of_noise(factor) and normals.isdisjoint(taken)
+
+
+def _normals(value: Expression) -> set[str]:
+    return {name for name in symbols_of([value]) if "normal " in name}
 
 
 def _of_noise(value: Expression) -> bool:

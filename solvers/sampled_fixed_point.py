@@ -18,7 +18,7 @@ Float64 = NDArray[np.float64]
 _TOLERANCE = 1e-5
 _ITERATIONS = 200
 _NEAR = 3e-3  # relative distance over which the map is as good as linear
-_EXACT = 1e-9  # the same, for maps without noise
+_EXACT = 1e-10  # the same, for maps without noise
 _SLOPE_ERROR = 0.05  # of slopes by differences from the cheap evaluation
 _STEEPEST = 1e-4  # distance of slopes from one below which noise decides where the fixed point is
 _CONTRACTING = 0.99
@@ -41,11 +41,13 @@ class SampledFixedPoint:
         blocks: observations of every block, carried over to the fixed point, (blocks, observations); the first
             ``unknowns`` of them are the fixed point itself.
         remainder: how far off the correction by one Newton step may be, (observations,).
+        response: of every observation at the fixed point to an error in the map, (observations, unknowns).
     """
 
     point: Float64
     blocks: Float64
     remainder: Float64
+    response: Float64
 
 
 def sampled_fixed_point(
@@ -70,7 +72,7 @@ def sampled_fixed_point(
     unknowns = len(start)
     if unknowns == 0:
         blocks = costly(start)
-        return SampledFixedPoint(start, blocks, np.zeros(blocks.shape[1]))
+        return SampledFixedPoint(start, blocks, np.zeros(blocks.shape[1]), np.zeros((blocks.shape[1], 0)))
     point = settled(cheap, start)
     for _ in range(_CORRECTIONS):
         centre = cheap(point)
@@ -89,7 +91,8 @@ def sampled_fixed_point(
         # Where there is no scatter the map is known exactly, and only Newton's own convergence limits the answer.
         near = np.where(scatter > 0.0, _NEAR, _EXACT) * np.abs(point)
         if np.all(np.abs(shift) <= np.maximum(near, 3.0 * scatter) + 1e-300):
-            return SampledFixedPoint(point, blocks + shifts @ slopes.T, _SLOPE_ERROR * np.abs(slopes) @ np.abs(shift))
+            remainder = _SLOPE_ERROR * np.abs(slopes) @ np.abs(shift)
+            return SampledFixedPoint(point, blocks + shifts @ slopes.T, remainder, slopes @ np.linalg.inv(response))
         point = point + shift
     raise NoFixedPoint("evaluations of different cost do not agree on the fixed point; take more samples")
 
