@@ -64,7 +64,7 @@ def test_modules_lose_imports_annotations_and_docstrings(tmp_path: Path, cache: 
     path = tmp_path / "part.py"
     path.write_text(
         '"""Doc."""\nfrom __future__ import annotations\nfrom meanfield.nowhere import something\n'
-        "_ONE: float = 1.0\n\ndef shifted(x: Unknown) -> Unknown:\n    \"\"\"Doc.\"\"\"\n    return x + _ONE\n"
+        '_ONE: float = 1.0\n\ndef shifted(x: Unknown) -> Unknown:\n    """Doc."""\n    return x + _ONE\n'
     )
     part = types.ModuleType("part")
     part.__file__ = str(path)
