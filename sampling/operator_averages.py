@@ -124,8 +124,8 @@ def _rule(formula: Expression, values: Values) -> Rule:
 def _keep_rule(memory: AffineMemory, values: Values) -> KeepRule:
     """The law of the keep gate with its complement, at the nodes of the trapezoidal rule."""
     if not memory.keep_deviates:
-        keep, release = (float(part) for part in evaluate([memory.keep, memory.lost], values))
-        return KeepRule(np.array([keep]), np.array([release]), np.array([1.0]))
+        kept, lost = (float(part) for part in evaluate([memory.keep, memory.lost], values))
+        return KeepRule(np.array([kept]), np.array([lost]), np.array([1.0]))
     nodes = np.linspace(-_REACH, _REACH, _KEEP_INTERVALS + 1)
     weights = np.exp(-0.5 * nodes**2)
     keep, release = evaluate([memory.keep, memory.lost], {**values, memory.keep_deviates[0]: nodes})
