@@ -3,7 +3,7 @@
     python benchmarks/populations.py [--repeats 3] [--output FILE] [--plot FILE]
 
 Prints a table; with ``--plot`` also draws time against units and against steps (needs matplotlib). Runs are interleaved
-and medians are shown; memory is the peak of a process that does nothing else.
+and medians are shown; memory is the peak of what arrays and objects take.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def medians(cases: list[tuple[int, int]], repeats: int) -> dict[tuple[int, int],
 
 def peak_megabytes(units: int, steps: int) -> float:
     code = (
-        "import resource, populations\n"
+        "import tracemalloc, populations\n"
         "populations.run(1024, 20)\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "tracemalloc.start()\n"
         f"populations.run({units}, {steps})\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+        "print(tracemalloc.get_traced_memory()[1] / 2**20)\n"
     )
     command = [sys.executable, "-c", code]
     return float(subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True).stdout)

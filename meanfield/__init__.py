@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
     from meanfield.cells import Cell, register
+    from meanfield.closed_maps import FixedPoints, fixed_points
     from meanfield.defaults import framework_default
     from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
     from meanfield.estimate import Estimate, Profile
@@ -45,6 +46,7 @@ __all__ = [
     "Analysis",
     "Cell",
     "Estimate",
+    "FixedPoints",
     "Gate",
     "Gradients",
     "Growth",
@@ -62,6 +64,7 @@ __all__ = [
     "Stationary",
     "StationaryLaw",
     "analyze",
+    "fixed_points",
     "framework_default",
     "gradients",
     "load",
@@ -81,6 +84,7 @@ _HOME = {
     "Analysis": "analyses",
     "Cell": "cells",
     "Estimate": "estimate",
+    "FixedPoints": "closed_maps",
     "Gate": "network",
     "Gradients": "gradient_profiles",
     "Growth": "sampled_growth",
@@ -98,6 +102,7 @@ _HOME = {
     "Stationary": "state_moments",
     "StationaryLaw": "stationary_law",
     "analyze": "analyses",
+    "fixed_points": "closed_maps",
     "framework_default": "defaults",
     "gradients": "gradient_profiles",
     "load": "recipes",

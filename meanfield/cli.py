@@ -1,4 +1,4 @@
-"""The command line: ``meanfield recipe``, ``analyze``, ``sample`` and ``schema``."""
+"""The command line: ``meanfield recipe``, ``analyze``, ``sample``, ``fixed-points`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -223,22 +223,19 @@ def sample(
     with _errors_reported(debug):
         from meanfield import samples
         from meanfield.files import check_writable
-        from meanfield.inputs import Inputs
 
         _show_notes()
-        network, task = _read(file)
+        network, inputs = _white_inputs(file, power, overlap)
         tables = {}
         if histogram is not None:
             _positive("bins", bins)
             tables = {name: Path(f"{histogram}_{name}.csv") for name in network.definition.states}
             for path in tables.values():
                 check_writable(path)
-        if power is None:
-            power = task.inputs.power if task is not None else 1.0
         with _steps_shown("Sampling") as progress:
             found = samples.sample(
                 network,
-                Inputs(power=power, overlap=overlap),
+                inputs,
                 length=length,
                 chains=chains,
                 steps=steps,
@@ -259,6 +256,33 @@ def sample(
             _print(samples_table(found))
             for path in tables.values():
                 typer.echo(f"Written to {path}.")
+
+
+@app.command(
+    name="fixed-points",
+    epilog="Examples:\n\n"
+    "[bold]meanfield fixed-points network.json --overlap 0.5[/bold]\n\n"
+    "[bold]meanfield fixed-points network.json --power 0 --json[/bold]",
+)
+def fixed_points(
+    file: Annotated[Path, typer.Argument(help="A network file or a recipe, of a cell with one state variable.")],
+    power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
+    overlap: Annotated[float, typer.Option(help="Overlap of two input sequences, -1 to 1.")] = 0.0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Untied theory in closed maps: moments, all fixed points of the overlap, time scales, with bounds."""
+    with _errors_reported(debug):
+        from meanfield import closed_maps
+
+        network, found_inputs = _white_inputs(file, power, overlap)
+        found = closed_maps.fixed_points(network, found_inputs)
+        if as_json:
+            typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
+        else:
+            from meanfield.report import fixed_points_table
+
+            _print(fixed_points_table(found))
 
 
 @app.command(epilog="Example:\n\n[bold]meanfield schema recipe > recipe.schema.json[/bold]")
@@ -293,6 +317,16 @@ def _read(file: Path) -> tuple[Any, Any]:
         found = recipes.Recipe(parse_recipe(content, str(file)))
         return found.network, found
     return parse_network(content, str(file)), None
+
+
+def _white_inputs(file: Path, power: float | None, overlap: float) -> tuple[Any, Any]:
+    """The network of a file, and white inputs of this power, else of its recipe's, else of power 1."""
+    from meanfield.inputs import Inputs
+
+    network, task = _read(file)
+    if power is None:
+        power = task.inputs.power if task is not None else 1.0
+    return network, Inputs(power=power, overlap=overlap)
 
 
 def _inputs_for(task: Any, *, length: int | None, inputs: int | None, power: float | None, overlap: float) -> Any:

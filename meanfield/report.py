@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meanfield.analyses import Analysis
+from meanfield.closed_maps import FixedPoints
 from meanfield.recipe_file import EstimateEntry, Predictions
 from meanfield.recipes import Recipe
 from meanfield.samples import Samples
@@ -85,6 +86,38 @@ def samples_table(samples: Samples) -> RenderableType:
         style="dim",
     )
     return Group(table, note)
+
+
+def fixed_points_table(found: FixedPoints) -> RenderableType:
+    """The untied theory of a one-state cell: moments, growth, and every fixed point of the overlap map."""
+    law = found.law
+    table = Table(title=f"{law.network.cell}, untied weights, closed maps", title_style="")
+    table.add_column("quantity")
+    table.add_column("value", justify="right")
+    table.add_column("± bound", justify="right")
+    table.add_column("meaning", style="dim")
+    rows = {"mean": law.mean, "second_moment": law.second_moment}
+    for name, number in {**rows, "chi": found.growth.chi, "timescale": found.growth.timescale}.items():
+        value, error = (number.value, number.error) if number else (None, None)
+        table.add_row(name, _show(value, digits=12), _show(error, digits=2), _SAMPLED_MEANING[name])
+    overlaps = Table(title="fixed points of the overlap of two sequences", title_style="")
+    for heading in ("overlap", "± bound", "slope of the map", "time scale", ""):
+        overlaps.add_column(heading, justify="right")
+    for point in found.overlaps:
+        kind = ("stable" if point.stable else "unstable") + (
+            ", reached from uncorrelated states" if point.reached else ""
+        )
+        overlaps.add_row(
+            _show(point.overlap.value, digits=12),
+            _show(point.overlap.error, digits=2),
+            _show(point.slope.value, digits=8),
+            _show(point.timescale.value if point.timescale else None, digits=8),
+            kind,
+        )
+    parts: list[RenderableType] = [table, overlaps]
+    if found.ambiguous:
+        parts.append(Text("Several overlaps are stable: where two sequences settle depends on where they start."))
+    return Group(*parts)
 
 
 def recipe_table(recipe: Recipe) -> RenderableType:

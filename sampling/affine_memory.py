@@ -67,7 +67,7 @@ def affine_memory(program: ChainProgram) -> AffineMemory:
         names = ", ".join(program.states) or "none"
         raise NotAffine(f"an affine memory is one state variable; the program carries {names}")
     keep, gain = affine_parts(program.updates[0], symbol(program.states[0]))
-    keep, gain, lost = _merged_deviates([keep, gain, _complement(keep)])
+    keep, gain, lost = _merged_deviates([keep, gain, complement(keep)])
     parts = [(part, 0) for part in _factors(keep)] + [(part, 1) for part in _factors(gain)]
     factors = []
     for deviates, members in _by_deviates([(part, _deviates(part), which) for part, which in parts]):
@@ -115,7 +115,7 @@ def affine_parts(formula: Expression, variable: Expression) -> tuple[Expression,
     return parts[formula]
 
 
-def _complement(formula: Expression) -> Expression:
+def complement(formula: Expression) -> Expression:
     """1 - a formula, without a subtraction for sigmoids, their complements and products of them."""
     one = constant(1.0)
     if formula.operation == "multiply":
@@ -123,7 +123,7 @@ def _complement(formula: Expression) -> Expression:
         for growth, share in ((left, right), (right, left)):
             if share is one / (one + growth):
                 return share
-        return _complement(left) + left * _complement(right)
+        return complement(left) + left * complement(right)
     if formula.operation == "divide" and formula.operands[0] is one:
         denominator = formula.operands[1]
         if denominator.operation == "add" and denominator.operands[0] is one:
