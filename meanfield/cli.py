@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from meanfield.errors import InvalidInput, MeanfieldError
+from meanfield.terminal import (
+    check_positive,
+    errors_reported,
+    inputs_for,
+    print_table,
+    read_network,
+    search_progress,
+    show_notes,
+    steps_shown,
+    white_inputs,
+)
 
 app = typer.Typer(
     name="meanfield",
@@ -93,7 +100,7 @@ def recipe(
     debug: Debug = False,
 ) -> None:
     """Design an initialisation for a task, and predict what it does beside the framework's default."""
-    with _errors_reported(debug):
+    with errors_reported(debug):
         from meanfield import recipes
         from meanfield.files import check_writable
         from meanfield.inputs import Inputs
@@ -101,17 +108,17 @@ def recipe(
         if output is not None:
             check_writable(output)
         if signal is None:
-            task_inputs = Inputs(power=power, size=_positive("inputs", inputs))
+            task_inputs = Inputs(power=power, size=check_positive("inputs", inputs))
         else:
-            _positive("length", length)
+            check_positive("length", length)
             task_inputs = Inputs.padded(
                 signal=signal,
                 length=length,
                 power=power,
                 padding_power=padding_power,
-                size=_positive("inputs", inputs),
+                size=check_positive("inputs", inputs),
             )
-        with _progress("Searching") as progress:
+        with search_progress("Searching") as progress:
             found = recipes.recipe(
                 cell, length=length, hidden=hidden, inputs=task_inputs, seed=seed, units=units, progress=progress
             )
@@ -122,7 +129,7 @@ def recipe(
         else:
             from meanfield.report import recipe_table
 
-            _print(recipe_table(found))
+            print_table(recipe_table(found))
             if output is not None:
                 typer.echo(f"Written to {output}.")
 
@@ -157,14 +164,14 @@ def analyze(
     debug: Debug = False,
 ) -> None:
     """Predict states, gradients and spectra of a network or a recipe."""
-    with _errors_reported(debug):
+    with errors_reported(debug):
         from meanfield import analyses
 
-        network, task = _read(file)
+        network, task = read_network(file)
         if task is not None and task.content.task.inputs.kind == "data" and inputs is None and power is None:
             note = f"{file}: designed on measured data, which are not in the file; white noise of their power is used"
             typer.echo(f"meanfield: {note}", err=True)
-        given = _inputs_for(task, length=length, inputs=inputs, power=power, overlap=overlap)
+        given = inputs_for(task, length=length, inputs=inputs, power=power, overlap=overlap)
         beginning: Literal["stationary", "zero"] | None = "zero" if task else None
         if start is not None:
             beginning = "zero" if start is Start.zero else "stationary"
@@ -184,7 +191,7 @@ def analyze(
         else:
             from meanfield.report import analysis_table
 
-            _print(analysis_table(found))
+            print_table(analysis_table(found))
 
 
 @app.command(
@@ -220,19 +227,19 @@ def sample(
     debug: Debug = False,
 ) -> None:
     """Sample the untied theory by brute force: stationary law, overlap, growth of gradients."""
-    with _errors_reported(debug):
+    with errors_reported(debug):
         from meanfield import samples
         from meanfield.files import check_writable
 
-        _show_notes()
-        network, inputs = _white_inputs(file, power, overlap)
+        show_notes()
+        network, inputs = white_inputs(file, power, overlap)
         tables = {}
         if histogram is not None:
-            _positive("bins", bins)
+            check_positive("bins", bins)
             tables = {name: Path(f"{histogram}_{name}.csv") for name in network.definition.states}
             for path in tables.values():
                 check_writable(path)
-        with _steps_shown("Sampling") as progress:
+        with steps_shown("Sampling") as progress:
             found = samples.sample(
                 network,
                 inputs,
@@ -253,7 +260,7 @@ def sample(
         else:
             from meanfield.report import samples_table
 
-            _print(samples_table(found))
+            print_table(samples_table(found))
             for path in tables.values():
                 typer.echo(f"Written to {path}.")
 
@@ -272,17 +279,17 @@ def fixed_points(
     debug: Debug = False,
 ) -> None:
     """Untied theory in closed maps: moments, all fixed points of the overlap, time scales, with bounds."""
-    with _errors_reported(debug):
+    with errors_reported(debug):
         from meanfield import closed_maps
 
-        network, found_inputs = _white_inputs(file, power, overlap)
+        network, found_inputs = white_inputs(file, power, overlap)
         found = closed_maps.fixed_points(network, found_inputs)
         if as_json:
             typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
         else:
             from meanfield.report import fixed_points_table
 
-            _print(fixed_points_table(found))
+            print_table(fixed_points_table(found))
 
 
 @app.command(epilog="Example:\n\n[bold]meanfield schema recipe > recipe.schema.json[/bold]")
@@ -291,7 +298,7 @@ def schema(
     debug: Debug = False,
 ) -> None:
     """Print the JSON Schema of a file format."""
-    with _errors_reported(debug):
+    with errors_reported(debug):
         from meanfield.recipe_file import NetworkFile, RecipeFile
 
         model = RecipeFile if kind is Format.recipe else NetworkFile
@@ -303,131 +310,3 @@ def schema(
 def main() -> None:
     """Entry point of the ``meanfield`` command."""
     app()
-
-
-def _read(file: Path) -> tuple[Any, Any]:
-    """The network of a file, and the recipe it is from if it is one."""
-    from meanfield.files import read_json
-    from meanfield.recipe_file import parse_network, parse_recipe
-
-    content = read_json(file)
-    if isinstance(content, dict) and "format" in content:
-        from meanfield import recipes
-
-        found = recipes.Recipe(parse_recipe(content, str(file)))
-        return found.network, found
-    return parse_network(content, str(file)), None
-
-
-def _white_inputs(file: Path, power: float | None, overlap: float) -> tuple[Any, Any]:
-    """The network of a file, and white inputs of this power, else of its recipe's, else of power 1."""
-    from meanfield.inputs import Inputs
-
-    network, task = _read(file)
-    if power is None:
-        power = task.inputs.power if task is not None else 1.0
-    return network, Inputs(power=power, overlap=overlap)
-
-
-def _inputs_for(task: Any, *, length: int | None, inputs: int | None, power: float | None, overlap: float) -> Any:
-    """A recipe's own inputs unless other ones are asked for."""
-    from meanfield.inputs import Inputs, PaddedInputs
-
-    if task is None:
-        return Inputs(1.0 if power is None else power, overlap, 0 if inputs is None else inputs)
-    own = task.inputs
-    if inputs is None and power is None and overlap == 0.0:
-        if length is not None and isinstance(own, PaddedInputs):
-            return Inputs.padded(
-                signal=min(own.signal, length),
-                length=length,
-                power=own.power,
-                padding_power=own.padding_power,
-                overlap=own.overlap,
-                size=own.size,
-            )
-        return own
-    return Inputs(own.power if power is None else power, overlap, own.size if inputs is None else inputs)
-
-
-def _show_notes() -> None:
-    """Notes of the package, such as the device that was chosen, go to standard error."""
-    import logging
-
-    logger = logging.getLogger("meanfield")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("meanfield: %(message)s"))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise InvalidInput(f"{name}: must be at least 1, got {value}")
-    return value
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    # A pipe has no width; 100 columns hold the tables.
-    Console(width=None if sys.stdout.isatty() else 110, highlight=False, markup=False).print(renderable)
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
-    """A progress bar on standard error, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("best {task.fields[best]:.3f}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task(title, total=None, best=float("-inf"))
-        yield lambda made, most, best: bar.update(job, completed=made, total=most, best=best)
-
-
-@contextmanager
-def _steps_shown(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar of steps on standard error, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task(title, total=None)
-        yield lambda made, most: bar.update(job, completed=made, total=most)
-
-
-@contextmanager
-def _errors_reported(debug: bool) -> Iterator[None]:
-    """Errors become one sentence and an exit code: 2 for bad input, 1 for what failed."""
-    try:
-        yield
-    except MeanfieldError as error:
-        if debug:
-            raise
-        typer.echo(f"meanfield: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, InvalidInput) else 1) from None
-    except MemoryError as error:
-        if debug:
-            raise
-        typer.echo(f"meanfield: {error}", err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"meanfield: {where}cannot be written: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
