@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from meanfield.analyses import Analysis
 from meanfield.closed_maps import FixedPoints
+from meanfield.estimate import Estimate
 from meanfield.recipe_file import EstimateEntry, Predictions
 from meanfield.recipes import Recipe
 from meanfield.samples import Samples
@@ -43,14 +45,8 @@ _SAMPLED_MEANING = {
 
 def analysis_table(analysis: Analysis) -> RenderableType:
     """An analysis: numbers and profiles."""
-    table = Table(title=f"{analysis.network.cell}, {analysis.regime} weights, {analysis.length} steps", title_style="")
-    table.add_column("quantity")
-    table.add_column("value", justify="right")
-    table.add_column("± error", justify="right")
-    table.add_column("meaning", style="dim")
-    for name, number in analysis.numbers().items():
-        value, error = (number.value, number.error) if number else (None, None)
-        table.add_row(name, _show(value), _show(error, digits=2), _MEANING[name])
+    title = f"{analysis.network.cell}, {analysis.regime} weights, {analysis.length} steps"
+    table = _quantities(title, analysis.numbers(), _MEANING)
     started = f"after a transient of {analysis.gradients.transient} steps"
     if analysis.start == "zero":
         started = "from the zero state"
@@ -68,18 +64,34 @@ def analysis_table(analysis: Analysis) -> RenderableType:
     return Group(table, note, lags)
 
 
+def _quantities(
+    title: str,
+    numbers: Mapping[str, Estimate | None],
+    meanings: Mapping[str, str],
+    *,
+    digits: int = 4,
+    error: str = "error",
+) -> Table:
+    """A table of numbers, their errors and what they mean."""
+    table = Table(title=title, title_style="")
+    table.add_column("quantity")
+    table.add_column("value", justify="right")
+    table.add_column(f"± {error}", justify="right")
+    table.add_column("meaning", style="dim")
+    for name, number in numbers.items():
+        value, uncertainty = (number.value, number.error) if number else (None, None)
+        table.add_row(name, _show(value, digits=digits), _show(uncertainty, digits=2), meanings[name])
+    return table
+
+
 def samples_table(samples: Samples) -> RenderableType:
     """What sampling says of a network with weights that are redrawn at every step."""
     law = samples.law
-    table = Table(title=f"{law.network.cell}, untied weights, sampled", title_style="")
-    table.add_column("quantity")
-    table.add_column("value", justify="right")
-    table.add_column("± error", justify="right")
-    table.add_column("meaning", style="dim")
-    for name, number in samples.numbers().items():
-        value, error = (number.value, number.error) if number else (None, None)
-        meaning = _SAMPLED_MEANING.get(name.rsplit("_", 1)[0] if name not in _SAMPLED_MEANING else name, "")
-        table.add_row(name, _show(value, digits=6), _show(error, digits=2), meaning)
+    numbers = samples.numbers()
+    # Moments are named after their state variable too.
+    known = {name: name if name in _SAMPLED_MEANING else name.rsplit("_", 1)[0] for name in numbers}
+    meanings = {name: _SAMPLED_MEANING.get(kind, "") for name, kind in known.items()}
+    table = _quantities(f"{law.network.cell}, untied weights, sampled", numbers, meanings, digits=6)
     note = Text(
         f"{law.chains:,} chains on the {'GPU' if law.device == 'cuda' else 'CPU'}, {law.precision} precision; "
         f"{law.burn_in} steps of burn-in, {law.steps} measured",
@@ -91,15 +103,14 @@ def samples_table(samples: Samples) -> RenderableType:
 def fixed_points_table(found: FixedPoints) -> RenderableType:
     """The untied theory of a one-state cell: moments, growth, and every fixed point of the overlap map."""
     law = found.law
-    table = Table(title=f"{law.network.cell}, untied weights, closed maps", title_style="")
-    table.add_column("quantity")
-    table.add_column("value", justify="right")
-    table.add_column("± bound", justify="right")
-    table.add_column("meaning", style="dim")
-    rows = {"mean": law.mean, "second_moment": law.second_moment}
-    for name, number in {**rows, "chi": found.growth.chi, "timescale": found.growth.timescale}.items():
-        value, error = (number.value, number.error) if number else (None, None)
-        table.add_row(name, _show(value, digits=12), _show(error, digits=2), _SAMPLED_MEANING[name])
+    numbers = {
+        "mean": law.mean,
+        "second_moment": law.second_moment,
+        "chi": found.growth.chi,
+        "timescale": found.growth.timescale,
+    }
+    title = f"{law.network.cell}, untied weights, closed maps"
+    table = _quantities(title, numbers, _SAMPLED_MEANING, digits=12, error="bound")
     overlaps = Table(title="fixed points of the overlap of two sequences", title_style="")
     for heading in ("overlap", "± bound", "slope of the map", "time scale", ""):
         overlaps.add_column(heading, justify="right")

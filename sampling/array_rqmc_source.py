@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from types import ModuleType
 
-from meanfield.sampling.chain_source import BLOCK, Precision, arithmetic, loop_body, real_name
+from meanfield.sampling.chain_source import (
+    BLOCK,
+    Precision,
+    arithmetic,
+    loop_body,
+    loop_over_block,
+    names_in_loop,
+    real_name,
+)
 from meanfield.sampling.expressions import Expression
 from meanfield.sampling.programs import ChainProgram
 from meanfield.solvers.kernel_modules import assemble, load
@@ -39,18 +47,13 @@ def array_source(program: ChainProgram, precision: Precision) -> str:
     deviates = [f"z{k}" for k in range(len(program.normals))]
     parameters = [f"p{k}" for k in range(len(program.parameters))]
     sums = [f"a{k}" for k in range(len(program.sampled))]
-    names = dict(zip(program.states, (f"{name}[j]" for name in states), strict=True))
-    names |= dict(zip(program.normals, (f"{name}[j]" for name in deviates), strict=True))
-    names |= dict(zip(program.parameters, parameters, strict=True))
+    names = names_in_loop(program)
 
     def loop(name: str, arguments: list[str], roots: Sequence[Expression]) -> str:
         lines, values = loop_body(program, precision, roots, names)
         lines += [f"{x}[j] = {value}" for x, value in zip(states, values, strict=False)]
         lines += [f"{a}[j] += np.float64({value})" for a, value in zip(sums, values[len(states) :], strict=False)]
-        body = "\n".join(f"        {line}" for line in lines) or "        pass"
-        return (
-            f"@inlined\ndef {name}({', '.join(arguments)}):\n    wide_vectors()\n    for j in range({BLOCK}):\n{body}\n"
-        )
+        return loop_over_block(name, arguments, lines)
 
     step = loop("step", [*states, *deviates, *parameters], program.updates)
     measured = loop("measured_step", [*states, *deviates, *sums, *parameters], [*program.updates, *program.sampled])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meanfield.sampling.averages import factors, observed
+from meanfield.sampling.averages import factors, integrated, observed
 from meanfield.sampling.chain_source import BLOCK, Precision
 from meanfield.sampling.chains import CPUChains, fitting_precision
 from meanfield.sampling.programs import ChainProgram
@@ -69,14 +69,14 @@ def plan_run(program: ChainProgram, parameters: Mapping[str, float], chains: int
 
 
 def _keep(program: ChainProgram, parameters: Mapping[str, float]) -> float:
-    exact = factors(program, parameters)
-    for observable, factor in zip(program.observables, exact, strict=True):
+    for observable in program.observables:
         if observable.name == "keep square":
             if observable.sampled.operation == "constant":
-                return math.sqrt(min(float(factor), 1.0))
+                return math.sqrt(min(integrated(observable.factor, parameters), 1.0))
             # It is known beforehand where it is a matter of gates only; a pilot run tells it elsewhere.
             run = CPUChains(program, [parameters], chains=FEWEST_BLOCKS * BLOCK, seed=0)
             run.advance(_PILOT_STEPS)
             means = run.advance(_PILOT_STEPS, measure=True) / (_PILOT_STEPS * BLOCK)
-            return math.sqrt(min(float(np.mean(observed(program, exact, means)["keep square"])), 1.0))
+            square = observed(program, factors(program, parameters), means)["keep square"]
+            return math.sqrt(min(float(np.mean(square)), 1.0))
     return 0.0

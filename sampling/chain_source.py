@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
-from typing import Literal
+from typing import Literal, Protocol
 
 from meanfield.sampling import double_math, normals, random_bits, single_math
 from meanfield.sampling.expressions import Expression, ordered
@@ -112,6 +112,29 @@ _TEMPLATES = {
 }
 
 
+class Step(Protocol):
+    """What the names in a loop depend on."""
+
+    @property
+    def states(self) -> tuple[str, ...]: ...
+    @property
+    def normals(self) -> tuple[str, ...]: ...
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
+
+
+def names_in_loop(program: Step, deviate: str = "{}[j]") -> dict[str, str]:
+    """How a program's symbols are written in a loop: arrays x0, x1, … of states, z0, … of deviates; numbers p0, …"""
+    names = {name: f"x{k}[j]" for k, name in enumerate(program.states)}
+    names |= {name: deviate.format(f"z{k}") for k, name in enumerate(program.normals)}
+    return names | {name: f"p{k}" for k, name in enumerate(program.parameters)}
+
+
+def deviates_in(precision: Precision) -> str:
+    """How a normal deviate, drawn in single precision, is read in a loop."""
+    return "np.float64({}[j])" if precision == "double" else "{}[j]"
+
+
 def loop_over_block(name: str, arguments: Sequence[str], lines: Sequence[str]) -> str:
     """Text of a function that goes through the chains ``j`` of a block."""
     body = "\n".join(f"        {line}" for line in lines) or "        pass"
@@ -137,10 +160,7 @@ def cpu_source(program: ChainProgram, precision: Precision) -> str:
     deviates = [f"z{k}" for k in range(len(program.normals))]
     parameters = [f"p{k}" for k in range(len(program.parameters))]
     sums = [f"a{k}" for k in range(len(sampled))]
-    deviate = "np.float64({}[j])" if precision == "double" else "{}[j]"
-    names = dict(zip(program.states, (f"{name}[j]" for name in states), strict=True))
-    names |= dict(zip(program.normals, (deviate.format(name) for name in deviates), strict=True))
-    names |= dict(zip(program.parameters, parameters, strict=True))
+    names = names_in_loop(program, deviates_in(precision))
 
     def loop(name: str, arguments: list[str], roots: Sequence[Expression]) -> str:
         lines, values = loop_body(program, precision, roots, names)
@@ -157,6 +177,7 @@ def cpu_source(program: ChainProgram, precision: Precision) -> str:
     loads += [f"{a} = partial[{k}]" for k, a in enumerate(sums)]
     return (
         FROM_STREAMS.format(block=BLOCK)
+        + COLLECT.format(block=BLOCK, real=real)
         + step
         + measured
         + RUN.format(
@@ -167,7 +188,6 @@ def cpu_source(program: ChainProgram, precision: Precision) -> str:
             flush=FLUSH,
             real=real,
             sums=max(len(sums), 1),
-            count=len(sums),
             loads="\n".join(f"        {line}" for line in loads) or "        pass",
             step=", ".join([*states, *columns, *parameters]),
             measured=", ".join([*states, *columns, *sums, *parameters]),
@@ -209,18 +229,20 @@ def to_normals(w0, w1, w2, w3, z0, z1, z2, z3, z4, z5):
 
 """
 
-RUN = """
-
+COLLECT = """
 @inlined
-def flush(partial, sums, block):
-    for k in range({count}):
+def collect(partial, totals):
+    for k in range(partial.shape[0]):
         total = 0.0
         for j in range({block}):
             total += np.float64(partial[k, j])
             partial[k, j] = {real}(0.0)
-        sums[block, k] += total
+        totals[k] += total
 
 
+"""
+
+RUN = """
 @kernel
 def run(first, last, steps, measure, streams, states, parameters, blocks_a_set, sums):
     w = np.empty((4, {block}), np.uint32)
@@ -249,11 +271,11 @@ def run(first, last, steps, measure, streams, states, parameters, blocks_a_set, 
                 measured_step({measured})
                 since += 1
                 if since == {flush}:
-                    flush(partial, sums, block)
+                    collect(partial, sums[block])
                     since = 0
             else:
                 step({step})
             row += {width}
         if measure:
-            flush(partial, sums, block)
+            collect(partial, sums[block])
 """

@@ -11,11 +11,14 @@ from types import ModuleType
 
 from meanfield.sampling.chain_source import (
     BLOCK,
+    COLLECT,
     DRAWS,
     FROM_STREAMS,
     Precision,
     arithmetic,
+    deviates_in,
     loop_over_block,
+    names_in_loop,
     real_name,
     rows_of_normals,
     statements,
@@ -49,10 +52,7 @@ def _source(program: GradientProgram, precision: Precision) -> str:
     sums = [f"a{k}" for k in range(len(program.averages))]
     fields = len(program.field_carriers)
     own = len(program.parameters) - fields - 1  # those that are given; then the scale and the field variances
-    deviate = "np.float64({}[j])" if precision == "double" else "{}[j]"
-    names = dict(zip(program.states, (f"{name}[j]" for name in states), strict=True))
-    names |= dict(zip(program.normals, (deviate.format(name) for name in deviates), strict=True))
-    names |= dict(zip(program.parameters, parameters, strict=True))
+    names = names_in_loop(program, deviates_in(precision))
     found = {*program.states, *program.parameters[own:]}
     bounded = frozenset(name for name in names if name not in found)
 
@@ -82,6 +82,7 @@ def _source(program: GradientProgram, precision: Precision) -> str:
     nothing = [f"{real}(0.0)"] * (fields + 1)
     return (
         FROM_STREAMS.format(block=BLOCK)
+        + COLLECT.format(block=BLOCK, real=real)
         + averaging
         + moving
         + _RUN.format(
@@ -99,16 +100,6 @@ def _source(program: GradientProgram, precision: Precision) -> str:
 
 
 _RUN = """
-@inlined
-def collect(partial, totals):
-    for k in range(partial.shape[0]):
-        total = 0.0
-        for j in range({block}):
-            total += np.float64(partial[k, j])
-            partial[k, j] = {real}(0.0)
-        totals[k] += total
-
-
 @kernel
 def run(first, last, steps, streams, states, parameters, gains, blocks_a_set, scales, profile, signs):
     chains = blocks_a_set * {block}
