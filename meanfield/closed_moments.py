@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.closed_pairs import Pairs
 from meanfield.closed_step import ClosedStep, average, carrier_average, pair_average
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate
@@ -25,13 +26,16 @@ from meanfield.solvers.bounded_arithmetic import Bounded, bounded
 Float64 = NDArray[np.float64]
 
 _ITERATIONS = 300
-_SMALL_START = 0.01  # second moment of a perturbation that shows whether the zero state is stable
+_SMALL_START = 1e-10  # second moment of a perturbation that shows whether the zero state is stable
 _SHRINK = 1e-3
+_STRIDE, _STRIDES = 1.5, 60  # growth of steps away from where the map repels
+_SHORT = 0.05  # relative, of steps that are lengthened
 _NOTHING = 1e-250
 _UNRESOLVED = 1e-12  # distance of slopes from one that rounding of integrals may make
 _ZERO = 1e-6  # second moments below which a critical network is at zero
 _LARGEST = 1e60
 _MOVE = 1e-5  # relative change of second moments over which their effect on other results is linear
+_FARTHER = 10.0  # errors that a second moment of zero is moved by
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,10 @@ class ClosedLaw:
         """
         found = []
         for index, carrier in enumerate(self.carriers):
-            if carrier.value > 0.0 and carrier.error > 0.0:
+            if carrier.error > 0.0:
+                distance = _MOVE * carrier.value if carrier.value > 0.0 else _FARTHER * carrier.error
                 squares = self.step.squares.copy()
-                squares[index] *= 1.0 + _MOVE
+                squares[index] += distance
                 step = replace(self.step, squares=squares)
                 mean, second = _moments(step)
                 law = replace(
@@ -72,8 +77,12 @@ class ClosedLaw:
                     second_moment=replace(self.second_moment, value=float(second.value)),
                     step=step,
                 )
-                found.append((law, 2.0 * carrier.error / (_MOVE * carrier.value)))
+                found.append((law, 2.0 * carrier.error / distance))
         return found
+
+    def pairs(self, products: Float64, *, quick: bool = False) -> Pairs:
+        """Averages over two copies of a step at E[s_a s_b]."""
+        return Pairs(self.step, self.mean, products, quick=quick)
 
 
 def closed_law(network: Network, inputs: Inputs | None = None) -> ClosedLaw:
@@ -104,6 +113,7 @@ def closed_law(network: Network, inputs: Inputs | None = None) -> ClosedLaw:
     driven = _map(ClosedStep(network, inputs, np.zeros(count)))[2].value
     point = np.where(driven > 0.0, driven, _SMALL_START)
     critical: tuple[Float64, float] | None = None
+    repelled = 0
     for _ in range(_ITERATIONS):
         step = ClosedStep(network, inputs, point)
         mean, second, squares = _map(step)
@@ -120,22 +130,40 @@ def closed_law(network: Network, inputs: Inputs | None = None) -> ClosedLaw:
         elif settled:
             slopes, unresolved = critical or (slopes, 0.0)
             return _law(step, mean, second, squares, slopes, unresolved)
+        elif _repels(slopes[2:]):
+            repelled += 1
+            point = _away(point, squares.value, repelled)
         else:
-            point = _next(point, squares.value, slopes[2:], response)
+            repelled = 0
+            point = _next(point, squares.value, response)
     raise NotConverged(f"the second moments did not settle within {_ITERATIONS} iterations; change the recurrent gains")
 
 
-def _next(point: Float64, squares: Float64, slopes: Float64, response: Float64) -> Float64:
-    """A Newton step where its fixed point is a stable one; elsewhere plain iteration, which leads away from it.
+def _repels(slopes: Float64) -> bool:
+    """Whether plain iteration leads away from a fixed point of the map here.
 
-    A steep descent of the map is stable too: the state has memory, and follows the map slowly.
+    A steep descent of the map does not count: the state has memory, and follows the map slowly.
     """
-    if not np.all(np.isfinite(slopes)) or np.max(np.real(np.linalg.eigvals(slopes))) >= 1.0:
-        guess = squares
-    else:
-        guess = point + np.linalg.solve(response, squares - point)
-        # What decays to zero is extrapolated to its other side as easily as not; it stays on its own.
-        guess = np.where((guess > 0.0) | (squares == 0.0), guess, _SHRINK * squares)
+    return not np.all(np.isfinite(slopes)) or bool(np.max(np.real(np.linalg.eigvals(slopes))) >= 1.0)
+
+
+def _away(point: Float64, squares: Float64, repelled: int) -> Float64:
+    """The plain step; where it is short again and again, longer and longer along it, up to twice as far from zero.
+
+    Just beyond a critical gain the plain step alone would take as many steps as the network takes to forget.
+    """
+    step = squares - point
+    if np.all(np.abs(step) <= _SHORT * point):
+        step = np.clip(step * _STRIDE ** min(repelled - 1, _STRIDES), -0.5 * point, point)
+    guess = point + step
+    return np.where(np.abs(guess) < _NOTHING, 0.0, np.maximum(guess, 0.0))
+
+
+def _next(point: Float64, squares: Float64, response: Float64) -> Float64:
+    """A Newton step, towards a fixed point that attracts."""
+    guess = point + np.linalg.solve(response, squares - point)
+    # What decays to zero is extrapolated to its other side as easily as not; it stays on its own.
+    guess = np.where((guess > 0.0) | (squares == 0.0), guess, _SHRINK * squares)
     return np.where(np.abs(guess) < _NOTHING, 0.0, np.maximum(guess, 0.0))
 
 

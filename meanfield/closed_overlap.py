@@ -10,7 +10,9 @@ E[δ_a δ_b] of a perturbation δ of the states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from scipy.optimize import brentq
 
 from meanfield.closed_growth import slow_timescale
 from meanfield.closed_moments import ClosedLaw
-from meanfield.closed_pairs import MapSlope, Pairs
+from meanfield.closed_pairs import MapSlope
 from meanfield.errors import NotConverged
 from meanfield.estimate import Estimate
 from meanfield.solvers.bounded_arithmetic import Bounded
@@ -71,7 +73,11 @@ def closed_overlap(law: ClosedLaw) -> tuple[OverlapFixedPoint, ...]:
     >>> [(round(point.overlap.value, 6), point.stable) for point in points]
     [(-1.0, False), (0.0, True), (1.0, False)]
     """
-    overlap_map = OverlapMap(law)
+    return fixed_points_of(OverlapMap(law))
+
+
+def fixed_points_of(overlap_map: OverlapMap) -> tuple[OverlapFixedPoint, ...]:
+    """All fixed points of a map between -1 and 1, as for :func:`closed_overlap`."""
     if not overlap_map.varies:
         return (overlap_map.fixed_point(1.0, reached=True),)
     places = overlap_map.roots()
@@ -81,11 +87,51 @@ def closed_overlap(law: ClosedLaw) -> tuple[OverlapFixedPoint, ...]:
     return tuple(overlap_map.fixed_point(place, reached=index == reached) for index, place in enumerate(places))
 
 
+class CopiesOfLaw(Protocol):
+    """What the map of the overlap asks of the law of a single copy."""
+
+    @property
+    def mean(self) -> Estimate:
+        """Of what the overlap is of."""
+        ...
+
+    @property
+    def second_moment(self) -> Estimate:
+        """The same."""
+        ...
+
+    def moved(self) -> Sequence[tuple[Self, float]]:
+        """Laws whose second moments are moved, and the share of the way that their errors make up."""
+        ...
+
+    def pairs(self, products: Float64, *, quick: bool = False) -> CopiesOfStep:
+        """Averages over two copies of a step."""
+        ...
+
+
+class CopiesOfStep(Protocol):
+    """Averages over two copies of a step at several overlaps."""
+
+    def change(self) -> Bounded:
+        """How far the map moves E[s_a s_b], (products,)."""
+        ...
+
+    def slope(self) -> MapSlope:
+        """Slope of the map, (products,)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class OverlapMap:
-    """The map of E[s_a s_b] for the copies of a law, as a function of the overlap."""
+    """The map of E[s_a s_b] for the copies of a law, as a function of the overlap.
 
-    law: ClosedLaw
+    Attributes:
+        law: of the single copies.
+        scan: overlaps between which fixed points are told apart, ascending.
+    """
+
+    law: CopiesOfLaw
+    scan: Float64 = field(default_factory=lambda: _SCAN)
 
     @property
     def varies(self) -> bool:
@@ -109,35 +155,41 @@ class OverlapMap:
 
     def change(self, overlaps: Float64, *, quick: bool = False) -> Bounded:
         """How far one step moves E[s_a s_b], (overlaps,)."""
-        return Pairs(self.law, self.products(overlaps), quick=quick).change() + np.zeros(len(overlaps))
+        return self.law.pairs(self.products(overlaps), quick=quick).change() + np.zeros(len(overlaps))
 
     def slope(self, overlaps: Float64) -> MapSlope:
         """Slope of the map."""
-        return Pairs(self.law, self.products(overlaps)).slope()
+        return self.law.pairs(self.products(overlaps)).slope()
 
     def roots(self) -> list[float]:
         """Overlaps that the map keeps, ascending."""
-        signs = _signs(self.change(_SCAN, quick=True))
+        scan = self.scan
+        signs = _signs(self.change(scan, quick=True))
         unclear = signs == 0.0
         if np.any(unclear):
-            signs[unclear] = _signs(self.change(_SCAN[unclear]))
+            signs[unclear] = _signs(self.change(scan[unclear]))
         if not np.any(signs):
             raise NotConverged("the overlap does not move to within the errors of its map; every overlap is kept")
         found = []
         index = 0
-        while index < len(_SCAN):
+        while index < len(scan):
             last = index
             if signs[index] == 0.0:
-                while last + 1 < len(_SCAN) and signs[last + 1] == 0.0:
+                while last + 1 < len(scan) and signs[last + 1] == 0.0:
                     last += 1
-                run = _SCAN[index : last + 1]
+                run = scan[index : last + 1]
                 # Ends and the middle are kept by symmetry where they are kept at all.
                 found.append(next((float(each) for each in (1.0, -1.0, 0.0) if each in run), float(np.median(run))))
-            elif index + 1 < len(_SCAN) and signs[index] * signs[index + 1] < 0.0:
-                root = brentq(self._change_at, _SCAN[index], _SCAN[index + 1], xtol=1e-15, rtol=1e-15)
-                found.append(float(root))
+            elif index + 1 < len(scan) and signs[index] * signs[index + 1] < 0.0:
+                found.append(self.root_between(scan[index], scan[index + 1]))
             index = last + 1
         return found
+
+    def root_between(self, low: float, high: float) -> float:
+        """The root between two overlaps that the map moves apart or together."""
+        if not self._change_at(low) * self._change_at(high) < 0.0:
+            raise NotConverged(f"the overlap map is not resolved between {low} and {high}; lower the recurrent gains")
+        return float(brentq(self._change_at, low, high, xtol=1e-15, rtol=1e-15))
 
     def _change_at(self, overlap: float) -> float:
         return float(self.change(np.array([overlap])).value[0])
@@ -152,6 +204,10 @@ class OverlapMap:
             return int(np.argmin(np.abs(roots)))
         return min(ahead, key=lambda index: abs(roots[index]))
 
+    def growth(self, overlap: float, slope: Bounded, lacking: Bounded) -> tuple[Bounded, Bounded]:
+        """χ_C and 1 - χ_C at a fixed point: with one state variable the slope of the map."""
+        return slope, lacking
+
     def fixed_point(self, overlap: float, *, reached: bool) -> OverlapFixedPoint:
         """All that is known of a fixed point, with errors passed through the map."""
         inward = overlap - _CHANGE if overlap > 0.0 else overlap + _CHANGE
@@ -160,7 +216,7 @@ class OverlapMap:
         slope, lacking, change = slopes.slope[0], slopes.lacking[0], self.change(overlaps)[0]
         off, slope_off = float(change.magnitude + slopes.spread[0]), 0.0
         for law, share in self.law.moved():
-            moved = OverlapMap(law)
+            moved = replace(self, law=law)
             off += share * abs(float(moved.change(overlaps).value[0] - change.value))
             slope_off += share * abs(float(moved.slope(overlaps).slope.value[0] - slope.value))
         variance = float(np.maximum(self._variance.value, 0.0))
@@ -172,14 +228,15 @@ class OverlapMap:
             curvature = abs(float(slopes.slope.value[1] - slope.value)) / (_CHANGE * variance)
             slope_off += 2.0 * curvature * error
             overlap_error = (error + float(self._variance.error)) / variance
-        chi = Estimate(float(slope.value), float(slope.error) + slope_off)
+        chi, lacking = self.growth(overlap, slope, lacking)
+        growth = Estimate(float(chi.value), float(chi.error) + slope_off)
         product = float(self.products(np.array([overlap]))[0])
         return OverlapFixedPoint(
             overlap=Estimate(overlap, overlap_error),
             product=Estimate(product, error + square.error),
-            slope=chi,
-            timescale=slow_timescale(chi, float(lacking.value), float(lacking.error) + slope_off),
-            stable=bool(abs(chi.value) < 1.0 or (chi.value > 0.0 and lacking.value > 0.0)),
+            slope=growth,
+            timescale=slow_timescale(growth, float(lacking.value), float(lacking.error) + slope_off),
+            stable=bool(abs(growth.value) < 1.0 or (growth.value > 0.0 and lacking.value > 0.0)),
             reached=reached,
         )
 

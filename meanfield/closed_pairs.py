@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.closed_cells import Term
-from meanfield.closed_moments import ClosedLaw
-from meanfield.closed_step import average, carrier_average, pair_average
+from meanfield.closed_step import ClosedStep, average, carrier_average, pair_average
+from meanfield.estimate import Estimate
 from meanfield.solvers.bounded_arithmetic import Bounded, bounded
 
 Float64 = NDArray[np.float64]
 
 _ROUNDING = 5e-16  # of correlations
+_INHERITED = 1e-13  # relative error of a covariance beyond which it counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +38,22 @@ class Pairs:
     """Averages over two copies of a step, found in the order in which the gates are evaluated.
 
     Args:
-        law: of the single copies.
+        step: of a single copy.
+        mean: E[s].
         products: E[s_a s_b], (products,).
         quick: whether a short series is enough, whatever its error.
     """
 
-    def __init__(self, law: ClosedLaw, products: Float64, *, quick: bool = False) -> None:
-        self.step, self.quick = law.step, quick
-        self.mean, self.products = bounded(law.mean.value), bounded(products)
+    def __init__(self, step: ClosedStep, mean: Estimate, products: Float64, *, quick: bool = False) -> None:
+        self.step, self.quick = step, quick
+        self.mean, self.products = bounded(mean.value), bounded(products)
         self.found: dict[int, Bounded] = {}
         self.covariances = np.repeat(self.step.outer_covariances[:, None], len(products), axis=1)
+        self.covariance_errors = np.zeros_like(self.covariances)
         for index, carrier in enumerate(self.step.cell.carriers):
             shared = carrier_average(carrier, self.mean, self.products, self.matrices(carrier[0] + carrier[1]))
             self.covariances += self.step.squared_gains[:, index, None] * shared.value
+            self.covariance_errors += self.step.squared_gains[:, index, None] * shared.error
 
     def matrices(self, terms: Sequence[Term]) -> list[Bounded]:
         """Averages of pairs of functions in all groups that a sum reads; those of single copies stand for the rest."""
@@ -60,8 +64,20 @@ class Pairs:
 
     def _matrix(self, index: int) -> Bounded:
         if index not in self.found:
-            self.found[index] = self.step.groups[index].pairs(self._correlations, quick=self.quick)
+            found = self.step.groups[index].pairs(self._correlations, quick=self.quick)
+            self.found[index] = Bounded(found.value, found.error + self._inherited(index))
         return self.found[index]
+
+    def _inherited(self, index: int) -> Float64 | float:
+        """What errors of covariances do to averages of pairs of functions, by Price's theorem and Cauchy-Schwarz."""
+        noises, inherited = list(self.step.cell.noises), np.zeros(())
+        for name in self.step.cell.groups[index].noises:
+            row = noises.index(name)
+            errors = self.covariance_errors[row]
+            if np.any(errors > _INHERITED * self.step.variances[row]):
+                sizes = np.sqrt(np.abs(np.diag(self.step.groups[index].slope_moments(name).value)))
+                inherited = inherited + np.outer(sizes, sizes)[..., None] * errors
+        return inherited
 
     @property
     def _correlations(self) -> dict[str, Float64]:

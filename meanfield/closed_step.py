@@ -13,7 +13,7 @@ from meanfield.closed_cells import ClosedCell, Polynomial, Term, closed_cell
 from meanfield.closed_integrals import Functions, functions_of
 from meanfield.inputs import Inputs
 from meanfield.network import Network
-from meanfield.noise_laws import noise_correlations, noise_parameters
+from meanfield.noise_laws import noise_parameters, outer_covariances, squared_gains
 from meanfield.solvers.bounded_arithmetic import Bounded, bounded
 
 Float64 = NDArray[np.float64]
@@ -55,23 +55,12 @@ class ClosedStep:
     @cached_property
     def squared_gains(self) -> Float64:
         """How much of every carrier's E[p²] is in every variable's variance, (variables, carriers)."""
-        gains = np.zeros((len(self.cell.noises), len(self.squares)))
-        fields = {f"field {each.name}": each for each in self.network.definition.fields}
-        for row, members in zip(gains, self.cell.noises.values(), strict=True):
-            for member in members:
-                if member in fields:
-                    field = fields[member]
-                    row[field.carrier] += getattr(self.network.gates[field.gate], field.gain) ** 2
-        return gains
+        return squared_gains(self.network, self.cell.noises, len(self.squares))
 
     @cached_property
     def outer_covariances(self) -> Float64:
         """Covariances of the variables between two sequences without those of their fields, (variables,)."""
-        squares = dict.fromkeys(range(len(self.squares)), 0.0)
-        noises = self.cell.noises
-        laws = noise_parameters(self.network, noises, self.inputs, squares)
-        found = noise_correlations(self.network, noises, self.inputs, squares, squares)
-        return np.array([found[f"correlation {name}"] * laws[f"deviation {name}"] ** 2 for name in noises])
+        return outer_covariances(self.network, self.cell.noises, self.inputs, len(self.squares))
 
     def group_of(self, noise: str) -> int:
         """Which group reads a variable."""

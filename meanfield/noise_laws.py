@@ -9,8 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+
+Float64 = NDArray[np.float64]
 
 
 def noise_parameters(
@@ -65,6 +70,28 @@ def noise_correlations(
         found[f"correlation {name}"] = correlation
         found[f"residue {name}"] = math.sqrt((1.0 - correlation) * (1.0 + correlation))
     return found
+
+
+def squared_gains(network: Network, noises: Mapping[str, tuple[str, ...]], carriers: int) -> Float64:
+    """How much of every carrier's E[p²] is in every variable's variance, (variables, carriers)."""
+    gains = np.zeros((len(noises), carriers))
+    fields = {f"field {each.name}": each for each in network.definition.fields}
+    for row, members in zip(gains, noises.values(), strict=True):
+        for member in members:
+            if member in fields:
+                field = fields[member]
+                row[field.carrier] += getattr(network.gates[field.gate], field.gain) ** 2
+    return gains
+
+
+def outer_covariances(
+    network: Network, noises: Mapping[str, tuple[str, ...]], inputs: Inputs, carriers: int
+) -> Float64:
+    """Covariances of the variables between two sequences without those of their fields, (variables,)."""
+    squares = dict.fromkeys(range(carriers), 0.0)
+    laws = noise_parameters(network, noises, inputs, squares)
+    found = noise_correlations(network, noises, inputs, squares, squares)
+    return np.array([found[f"correlation {name}"] * laws[f"deviation {name}"] ** 2 for name in noises])
 
 
 def _member(

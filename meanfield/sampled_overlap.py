@@ -15,7 +15,7 @@ from meanfield.estimate import Estimate, from_groups
 from meanfield.law_sampler import PILOT_CHAINS, Progress, estimates_at
 from meanfield.noise_laws import noise_correlations
 from meanfield.sampling.chain_source import Precision
-from meanfield.sampling.control_variates import controlled_blocks
+from meanfield.sampling.control_variates import control_coefficients, controlled_blocks
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.stationary_run import StationaryRun, run_stationary
 from meanfield.solvers.sampled_fixed_point import sampled_fixed_point
@@ -85,13 +85,14 @@ def sample_overlap(
     squares = {index: square.value for index, square in enumerate(law.carriers)}
     precision: Precision | None = "double" if law.precision == "double" else None
 
-    known, expectations = _known_moments(law)
+    known, expectations, known_errors = _known_moments(law)
 
     def parameters_at(products: Float64) -> dict[str, float]:
         given = dict(enumerate(np.clip(products, -np.array(list(squares.values())), list(squares.values()))))
         return {**law.parameters, **noise_correlations(network, program.noises, inputs, squares, given)}
 
     runs: list[StationaryRun] = []
+    coefficients: list[Float64] = []
 
     def run(products: Float64, **options: object) -> Float64:
         done = run_stationary(
@@ -106,8 +107,10 @@ def sample_overlap(
         )
         runs[:] = [done]
         targets = np.stack([done.averages[name] for name in order], axis=1)
+        controls = np.stack([done.averages[name] for name in known], axis=1)
+        coefficients[:] = [control_coefficients(targets, controls)]
         # What the law knows of a single copy corrects the pair: sequences that are the same stay so exactly.
-        return controlled_blocks(targets, np.stack([done.averages[name] for name in known], axis=1), expectations)
+        return controlled_blocks(targets, controls, expectations)
 
     def cheap(products: Float64) -> Float64:
         return np.mean(run(products, chains=PILOT_CHAINS, steps=DEFAULT_STEPS), axis=0)
@@ -117,8 +120,13 @@ def sample_overlap(
 
     with sampling_errors():
         found = sampled_fixed_point(cheap, costly, cheap(np.zeros(len(program.carriers)))[: len(program.carriers)])
-    rounding = runs[0].rounding
-    estimates = dict(zip(order, estimates_at(found, rounding), strict=True))
+    # The law has errors of its own, which the pair takes over with what it takes from the law.
+    inherited = np.abs(coefficients[0].T) @ known_errors
+    inherited = inherited + np.abs(found.response) @ inherited[: len(program.carriers)]
+    estimates = {
+        name: Estimate(sampled.value, math.hypot(sampled.error, error))
+        for name, sampled, error in zip(order, estimates_at(found, runs[0].rounding), inherited, strict=True)
+    }
     output = network.definition.states[network.definition.output]
     column = {name: found.blocks[:, index] for index, name in enumerate(order)}
     return PairLaw(
@@ -135,11 +143,12 @@ def sample_overlap(
     )
 
 
-def _known_moments(law: StationaryLaw) -> tuple[list[str], Float64]:
-    """Names of a pair's observables that the law of one copy gives, and their values."""
+def _known_moments(law: StationaryLaw) -> tuple[list[str], Float64, Float64]:
+    """Names of a pair's observables that the law of one copy gives, their values and errors."""
     moments = {f"mean {name}": value for name, value in law.mean.items()}
     moments |= {f"square {name}": value for name, value in law.second_moment.items()}
-    return list(moments), np.array([each.value for each in moments.values()])
+    values, errors = (np.array([getattr(each, part) for each in moments.values()]) for part in ("value", "error"))
+    return list(moments), values, errors
 
 
 def _correlation(product: Float64, square: Float64, mean: Float64, estimate: Estimate) -> Estimate:

@@ -60,7 +60,7 @@ class Bounded:
     def __truediv__(self, other: Bounded | Number) -> Bounded:
         # A divisor that may be zero leaves no bound: the error is infinite.
         right = bounded(other)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = self.value / right.value
             least = np.abs(right.value) - right.error
             error = (self.error + np.abs(value) * right.error) / np.where(least > 0.0, least, 0.0)

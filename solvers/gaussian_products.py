@@ -35,6 +35,7 @@ _ENOUGH = 1e-13  # the same, of an expansion
 _NEGLIGIBLE = 1e-18  # share of E f² at the last nodes
 _PAIR_REACH = 12.0
 _PAIR_ORDERS = (24, 18)
+_SIDE = 1e-300  # distance from a kink
 _AT_ONCE = 1 << 20  # evaluations of functions that are kept in memory together
 
 
@@ -62,7 +63,10 @@ class NormalFunctions:
     def moments(self) -> Bounded:
         """E f_i f_j, (functions, functions)."""
         if self.deviation == 0.0:
-            value = np.outer(self._values, self._values)
+            # At a kink the limit of small deviations is the average of both sides.
+            kink = any(each.kink and each.centre == self.mean for each in self.transitions)
+            sides = self.function(self.mean + np.array([-_SIDE, _SIDE])) if kink else self._values[:, None]
+            value = sides @ sides.T / sides.shape[1]
             return Bounded(value, _ROUNDING * np.abs(value))
         fine = (self._values * self._rule.weights) @ self._values.T
         coarse = (self._values * self._rule.coarse) @ self._values.T
