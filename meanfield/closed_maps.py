@@ -1,4 +1,4 @@
-"""The untied theory of a one-state cell in closed maps: what ``meanfield fixed-points`` prints."""
+"""The untied theory without sampling: what ``meanfield fixed-points`` prints."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from meanfield.closed_overlap import OverlapFixedPoint, closed_overlap
 from meanfield.estimate import as_json_or_absent
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+from meanfield.output_growth import output_growth
+from meanfield.output_law import OutputLaw, output_law
+from meanfield.output_overlap import output_overlap
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,12 @@ class FixedPoints:
     """Moments, overlaps and time scales with weights that are redrawn at every step; errors are bounds.
 
     Attributes:
-        law: the stationary moments.
+        law: the stationary moments; of the output, where that is not the memory itself.
         growth: χ_1 and its time scale, at identical inputs.
         overlaps: all fixed points of the overlap map, ascending.
     """
 
-    law: ClosedLaw
+    law: ClosedLaw | OutputLaw
     growth: ClosedGrowth
     overlaps: tuple[OverlapFixedPoint, ...]
 
@@ -35,6 +38,12 @@ class FixedPoints:
     def as_json(self) -> dict[str, Any]:
         """The object that ``meanfield fixed-points --json`` prints."""
         law = self.law
+        memory = {}
+        if isinstance(law, OutputLaw):
+            memory = {
+                "memory_mean": law.memory_mean.as_json(),
+                "memory_second_moment": law.memory_second_moment.as_json(),
+            }
         return {
             "cell": law.network.cell,
             "regime": "untied",
@@ -42,6 +51,7 @@ class FixedPoints:
             "inputs": {**law.inputs.as_json(), "size": law.inputs.size},
             "mean": law.mean.as_json(),
             "second_moment": law.second_moment.as_json(),
+            **memory,
             "chi": self.growth.chi.as_json(),
             "timescale": as_json_or_absent(self.growth.timescale),
             "overlaps": [
@@ -58,18 +68,22 @@ class FixedPoints:
 
 
 def fixed_points(network: Network, inputs: Inputs | None = None) -> FixedPoints:
-    """The untied theory of a cell with one state variable, by quadrature (theory, section 3; Chen et al. 2018).
+    """The untied theory by quadrature and operators, without sampling (theory, section 3; Chen et al. 2018).
+
+    Cells with one state variable have closed maps. Where a memory c hides behind an output gate, as in the LSTM, its
+    law comes from a transfer operator, and that of two copies from the law's orthonormal polynomials.
 
     Args:
         network: of a cell whose update is affine in its state, with coefficients that read the gates only: all built-in
-            cells but lstm and cifg_lstm.
+            cells, and those of one's own that are made like one of them.
         inputs: white inputs of power R, power 1 by default; their overlap is that of two sequences.
 
     Returns:
-        Numbers with bounds on their errors, usually 1e-12 of the number or less.
+        Numbers with bounds on their errors: usually 1e-12 of the number or less with one state variable, 1e-9 for the
+        overlaps of LSTMs, more where their memory is much wider than 1 and sequences are nearly the same.
 
     Raises:
-        InvalidInput: if the cell's moments do not close, or the inputs are not white.
+        InvalidInput: if the cell is of another kind, or the inputs are not white.
         NotConverged: if the second moments have no fixed point, or one that quadrature cannot resolve.
 
     >>> import meanfield as mf
@@ -77,5 +91,8 @@ def fixed_points(network: Network, inputs: Inputs | None = None) -> FixedPoints:
     >>> [(round(point.overlap.value, 9), point.stable) for point in chaotic.overlaps if point.overlap.value >= 0.0]
     [(0.0, True), (1.0, False)]
     """
-    law = closed_law(network, inputs)
-    return FixedPoints(law, closed_growth(law), closed_overlap(law))
+    if len(network.definition.states) > 1:
+        law = output_law(network, inputs)
+        return FixedPoints(law, output_growth(law), output_overlap(law))
+    closed = closed_law(network, inputs)
+    return FixedPoints(closed, closed_growth(closed), closed_overlap(closed))

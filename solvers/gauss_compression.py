@@ -1,10 +1,6 @@
 """Measures on the line as nodes and weights, and their compression to Gauss rules of a few nodes.
 
-A Gauss rule of n nodes has the measure's moments up to order 2n - 1. Lanczos' recursion finds it from any finer rule:
-it brings multiplication by the variable to tridiagonal form, of which the eigenvalues are the nodes.
-
-Source: G. H. Golub and J. H. Welsch, Calculation of Gauss quadrature rules (Math. Comp. 23, 1969); W. B. Gragg and
-W. J. Harrod, The numerically stable reconstruction of Jacobi matrices from spectral data (Numer. Math. 44, 1984).
+A Gauss rule of n nodes has the measure's moments up to order 2n - 1.
 """
 
 from __future__ import annotations
@@ -14,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh_tridiagonal
+
+from meanfield.solvers.orthogonal_polynomials import polynomials_of
 
 Float64 = NDArray[np.float64]
-
-_ALONE = 1e-14  # an off-diagonal entry, in deviations, beyond which a measure has no further points
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,27 +176,5 @@ def gauss_rule(nodes: Float64, weights: Float64, count: int) -> tuple[Float64, F
     >>> gauss_rule(np.array([0.0, 1.0, 2.0]), np.ones(3), 1)
     (array([1.]), array([3.]))
     """
-    mass = np.sum(weights)
-    centre = float(weights @ nodes / mass)
-    scale = float(np.sqrt(weights @ (nodes - centre) ** 2 / mass))
-    if scale <= _ALONE * abs(centre) or scale == 0.0:
-        return np.array([centre]), np.array([mass])
-    positions = (nodes - centre) / scale
-    basis = np.empty((count, len(nodes)))
-    basis[0] = np.sqrt(weights / mass)
-    diagonal, off = np.zeros(count), np.zeros(count)
-    for step in range(count):
-        vector = positions * basis[step]
-        diagonal[step] = vector @ basis[step]
-        if step == count - 1:
-            break
-        # Orthogonalised against all before, twice: the three-term recursion alone loses orthogonality.
-        for _ in range(2):
-            vector -= (basis[: step + 1] @ vector) @ basis[: step + 1]
-        off[step] = np.sqrt(vector @ vector)
-        if off[step] < _ALONE:
-            count = step + 1
-            break
-        basis[step + 1] = vector / off[step]
-    values, vectors = eigh_tridiagonal(diagonal[:count], off[: count - 1])
-    return centre + scale * values, mass * vectors[0] ** 2
+    nodes, shares = polynomials_of(nodes, weights, count).gauss
+    return nodes, np.sum(weights) * shares
