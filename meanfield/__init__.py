@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
     from meanfield.cells import Cell, register
+    from meanfield.closed_batch import FixedPointTable, fixed_points_of_many
+    from meanfield.closed_isometry import UntiedIsometry, untied_isometry
     from meanfield.closed_maps import FixedPoints, fixed_points
+    from meanfield.critical_initialisations import CriticalInitialisation, critical_minimal, critical_vanilla
+    from meanfield.critical_points import CriticalPoint, critical_point
+    from meanfield.critical_surfaces import CriticalSurface, critical_surface
     from meanfield.defaults import framework_default
     from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
     from meanfield.estimate import Estimate, Profile
@@ -45,7 +50,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "Cell",
+    "CriticalInitialisation",
+    "CriticalPoint",
+    "CriticalSurface",
     "Estimate",
+    "FixedPointTable",
     "FixedPoints",
     "Gate",
     "Gradients",
@@ -63,8 +72,14 @@ __all__ = [
     "Spectra",
     "Stationary",
     "StationaryLaw",
+    "UntiedIsometry",
     "analyze",
+    "critical_minimal",
+    "critical_point",
+    "critical_surface",
+    "critical_vanilla",
     "fixed_points",
+    "fixed_points_of_many",
     "framework_default",
     "gradients",
     "load",
@@ -77,13 +92,18 @@ __all__ = [
     "spectra",
     "stationary",
     "torch",
+    "untied_isometry",
 ]
 
 # Modules are loaded when first used, so that the import itself is light.
 _HOME = {
     "Analysis": "analyses",
     "Cell": "cells",
+    "CriticalInitialisation": "critical_initialisations",
+    "CriticalPoint": "critical_points",
+    "CriticalSurface": "critical_surfaces",
     "Estimate": "estimate",
+    "FixedPointTable": "closed_batch",
     "FixedPoints": "closed_maps",
     "Gate": "network",
     "Gradients": "gradient_profiles",
@@ -101,8 +121,14 @@ _HOME = {
     "Spectra": "jacobian_spectra",
     "Stationary": "state_moments",
     "StationaryLaw": "stationary_law",
+    "UntiedIsometry": "closed_isometry",
     "analyze": "analyses",
+    "critical_minimal": "critical_initialisations",
+    "critical_point": "critical_points",
+    "critical_surface": "critical_surfaces",
+    "critical_vanilla": "critical_initialisations",
     "fixed_points": "closed_maps",
+    "fixed_points_of_many": "closed_batch",
     "framework_default": "defaults",
     "gradients": "gradient_profiles",
     "load": "recipes",
@@ -114,6 +140,7 @@ _HOME = {
     "sample_overlap": "sampled_overlap",
     "spectra": "jacobian_spectra",
     "stationary": "state_moments",
+    "untied_isometry": "closed_isometry",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``meanfield recipe``, ``analyze``, ``sample``, ``fixed-points`` and ``schema``."""
+"""The command line: ``meanfield recipe``, ``analyze``, ``sample``, ``fixed-points``, ``critical`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from meanfield.errors import InvalidInput
 from meanfield.terminal import (
     check_positive,
     errors_reported,
@@ -272,13 +273,13 @@ def sample(
     "[bold]meanfield fixed-points network.json --power 0 --json[/bold]",
 )
 def fixed_points(
-    file: Annotated[Path, typer.Argument(help="A network file or a recipe, of a cell with one state variable.")],
+    file: Annotated[Path, typer.Argument(help="A network file or a recipe.")],
     power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
     overlap: Annotated[float, typer.Option(help="Overlap of two input sequences, -1 to 1.")] = 0.0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Untied theory in closed maps: moments, all fixed points of the overlap, time scales, with bounds."""
+    """Untied theory without sampling: moments, all fixed points of the overlap, time scales, with bounds."""
     with errors_reported(debug):
         from meanfield import closed_maps
 
@@ -290,6 +291,76 @@ def fixed_points(
             from meanfield.report import fixed_points_table
 
             print_table(fixed_points_table(found))
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]meanfield critical network.json --parameter h.recurrent_gain --within 0 5[/bold]\n\n"
+    "[bold]meanfield critical network.json --parameter h.recurrent_gain --within 0 5 "
+    "--against f.bias_mean --values -2:4:13 -o line.csv[/bold]"
+)
+def critical(
+    file: Annotated[Path, typer.Argument(help="A network file or a recipe.")],
+    parameter: Annotated[
+        str, typer.Option(help="A gate and a law, as h.recurrent_gain; * for all gates, as *.input_gain.")
+    ],
+    within: Annotated[tuple[float, float], typer.Option(help="Lowest and highest value to consider.")],
+    against: Annotated[str | None, typer.Option(help="A second parameter, for a surface.")] = None,
+    values: Annotated[
+        str | None, typer.Option(help="Its values: FIRST:LAST:COUNT, or numbers with commas between them.")
+    ] = None,
+    target: Annotated[float, typer.Option(help="What χ is to be.")] = 1.0,
+    points: Annotated[int, typer.Option(help="Values of the parameter that are looked at first.")] = 25,
+    power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a surface as a CSV file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw a surface; needs Matplotlib.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Untied theory: where the growth χ of a perturbation is 1, in one parameter or two."""
+    with errors_reported(debug):
+        from meanfield import critical_points, critical_surfaces
+        from meanfield.critical_report import critical_point_table, critical_surface_table, listed_values
+        from meanfield.files import check_writable
+
+        network, inputs = white_inputs(file, power, 0.0)
+        if (against is None) != (values is None):
+            raise InvalidInput("against and values: must be given together, or neither")
+        if against is None and (output is not None or plot is not None):
+            raise InvalidInput("output and plot: are for surfaces; give against and values too")
+        for path in (output, plot):
+            if path is not None:
+                check_writable(path)
+        with steps_shown("Following") as progress:
+            if against is None or values is None:
+                point = critical_points.critical_point(
+                    network, parameter, inputs, within=within, target=target, points=points
+                )
+                content, table = point.as_json(), critical_point_table(point)
+            else:
+                surface = critical_surfaces.critical_surface(
+                    network,
+                    parameter,
+                    against,
+                    listed_values(values),
+                    inputs,
+                    within=within,
+                    target=target,
+                    points=points,
+                    progress=progress,
+                )
+                content, table = surface.as_json(), critical_surface_table(surface)
+                if output is not None:
+                    surface.save(output)
+                if plot is not None:
+                    surface.plot(plot)
+        if as_json:
+            typer.echo(json.dumps(content, indent=2, allow_nan=False))
+        else:
+            print_table(table)
+            for path in (output, plot):
+                if path is not None:
+                    typer.echo(f"Written to {path}.")
 
 
 @app.command(epilog="Example:\n\n[bold]meanfield schema recipe > recipe.schema.json[/bold]")
