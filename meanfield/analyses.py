@@ -15,6 +15,7 @@ from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
 from meanfield.state_moments import Stationary
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, run
+from meanfield.untied_analyses import untied_theory
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Analysis:
         states: moments of the output and overlap of two sequences; None where the data hold one sequence only.
         gradients: profiles over the lag and what follows from them.
         spectra: singular values and eigenvalues of the one-step Jacobian.
+        without_sampling: names of numbers that come from quadrature and operators; their errors are bounds.
     """
 
     network: Network
@@ -36,6 +38,7 @@ class Analysis:
     states: Stationary | None
     gradients: Gradients
     spectra: Spectra
+    without_sampling: tuple[str, ...] = ()
 
     def scalars(self) -> dict[str, Estimate | None]:
         """All single numbers by name; None where a number does not exist (no decay, hence no time scale)."""
@@ -85,6 +88,7 @@ class Analysis:
             "length": self.length,
             "hidden": self.spectra.hidden,
             "transient": self.gradients.transient,
+            "without_sampling": list(self.without_sampling),
             "network": self.network.as_json(),
             "inputs": {**self.inputs.as_json(), "size": self.inputs.size},
             **{name: as_json_or_absent(number) for name, number in self.scalars().items()},
@@ -110,6 +114,9 @@ def analyze(
     device: DeviceChoice = "cpu",
 ) -> Analysis:
     """All predictions for a network over ``length`` steps, from one population run and one of two sequences.
+
+    With weights redrawn at every step, moments, overlap, χ and the gradient profile of a stationary network come from
+    quadrature and operators instead, where its cell allows that (:func:`meanfield.fixed_points`).
 
     Args:
         network: the network.
@@ -141,7 +148,7 @@ def analyze(
         states = state_moments.of_trajectory(
             run(network, inputs, length=steps, layout=pair, regime=regime, start=start, seed=seed, linearise=False)
         )
-    return Analysis(
+    found = Analysis(
         network=network,
         inputs=inputs,
         length=length,
@@ -150,4 +157,16 @@ def analyze(
         states=states,
         gradients=gradient_profiles.of_trajectory(trajectory, length),
         spectra=jacobian_spectra.of_trajectory(trajectory, hidden),
+    )
+    if regime != "untied" or trajectory.start != "stationary" or not inputs.endless:
+        return found
+    theory = untied_theory(network, inputs, length)
+    if theory is None or states is None:
+        return found
+    return replace(
+        found,
+        states=theory.states(states),
+        gradients=theory.gradients(found.gradients),
+        spectra=theory.spectra(found.spectra),
+        without_sampling=theory.names,
     )

@@ -32,6 +32,7 @@ class Perturbed:
         readout: ψ'², (nodes,).
         passed: what the output gate alone passes on.
         forgotten: 1 - E[f²].
+        kept: T_{f²}, (nodes, nodes): a perturbation of the memory, as weights at the nodes, becomes that times this.
     """
 
     def __init__(self, step: OutputStep, *, coarse: bool = False) -> None:
@@ -52,7 +53,7 @@ class Perturbed:
         self.forgotten = float(weights @ (release * (2.0 - release)))
         open_ = float(step.opening.moments.value[1, 1])
         self.coupling: Float64 = open_ * self._source(gains[cell.release.noise])
-        self._kept = self._operator.weighted(lambda keep, _: keep**2)
+        self.kept: Float64 = self._operator.weighted(lambda keep, _: keep**2)
 
     @property
     def static(self) -> float:
@@ -61,7 +62,7 @@ class Perturbed:
 
     def resolvent(self, distance: float) -> Float64:
         """(χ - T_{f²})⁻¹ ψ'² for χ = E[f²] + distance, (nodes,)."""
-        matrix = -self._kept
+        matrix = -self.kept
         count = len(matrix)
         diagonal = np.arange(count)
         # Rows add up to the distance: set so, long memories keep their digits.

@@ -51,6 +51,8 @@ def analysis_table(analysis: Analysis) -> RenderableType:
     if analysis.start == "zero":
         started = "from the zero state"
     note = Text(f"{started}; the edge is that of a network of {analysis.spectra.hidden} units", style="dim")
+    if analysis.without_sampling:
+        note.append(f"\nwithout sampling, errors are bounds: {', '.join(analysis.without_sampling)}")
     profiles = analysis.profiles_as_json()
     lags = Table(title="how far back", title_style="")
     for heading in ("lag", "gradient G", "± error", "input sensitivity S", "± error"):
