@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from meanfield.sampled_growth import Growth, sample_growth
     from meanfield.sampled_overlap import PairLaw, sample_overlap
     from meanfield.samples import Samples, sample
+    from meanfield.singular_value_density import Curve, SingularValues, singular_values
     from meanfield.state_moments import Stationary, stationary
     from meanfield.stationary_law import StationaryLaw, sample_law
 
@@ -53,6 +54,7 @@ __all__ = [
     "CriticalInitialisation",
     "CriticalPoint",
     "CriticalSurface",
+    "Curve",
     "Estimate",
     "FixedPointTable",
     "FixedPoints",
@@ -69,6 +71,7 @@ __all__ = [
     "Profile",
     "Recipe",
     "Samples",
+    "SingularValues",
     "Spectra",
     "Stationary",
     "StationaryLaw",
@@ -89,6 +92,7 @@ __all__ = [
     "sample_growth",
     "sample_law",
     "sample_overlap",
+    "singular_values",
     "spectra",
     "stationary",
     "torch",
@@ -102,6 +106,7 @@ _HOME = {
     "CriticalInitialisation": "critical_initialisations",
     "CriticalPoint": "critical_points",
     "CriticalSurface": "critical_surfaces",
+    "Curve": "singular_value_density",
     "Estimate": "estimate",
     "FixedPointTable": "closed_batch",
     "FixedPoints": "closed_maps",
@@ -118,6 +123,7 @@ _HOME = {
     "Profile": "estimate",
     "Recipe": "recipes",
     "Samples": "samples",
+    "SingularValues": "singular_value_density",
     "Spectra": "jacobian_spectra",
     "Stationary": "state_moments",
     "StationaryLaw": "stationary_law",
@@ -138,6 +144,7 @@ _HOME = {
     "sample_growth": "sampled_growth",
     "sample_law": "stationary_law",
     "sample_overlap": "sampled_overlap",
+    "singular_values": "singular_value_density",
     "spectra": "jacobian_spectra",
     "stationary": "state_moments",
     "untied_isometry": "closed_isometry",
