@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from meanfield.defaults import framework_default
     from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
     from meanfield.estimate import Estimate, Profile
+    from meanfield.free_spectra import FreeSpectrum, free_singular_values
     from meanfield.gradient_profiles import Gradients, gradients
     from meanfield.inputs import Inputs
     from meanfield.jacobian_spectra import Spectra, spectra
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from meanfield.singular_value_density import Curve, SingularValues, singular_values
     from meanfield.state_moments import Stationary, stationary
     from meanfield.stationary_law import StationaryLaw, sample_law
+    from meanfield.weight_ensembles import Ensemble
 
 __all__ = [
     "Analysis",
@@ -55,9 +57,11 @@ __all__ = [
     "CriticalPoint",
     "CriticalSurface",
     "Curve",
+    "Ensemble",
     "Estimate",
     "FixedPointTable",
     "FixedPoints",
+    "FreeSpectrum",
     "Gate",
     "Gradients",
     "Growth",
@@ -84,6 +88,7 @@ __all__ = [
     "fixed_points",
     "fixed_points_of_many",
     "framework_default",
+    "free_singular_values",
     "gradients",
     "load",
     "recipe",
@@ -107,9 +112,11 @@ _HOME = {
     "CriticalPoint": "critical_points",
     "CriticalSurface": "critical_surfaces",
     "Curve": "singular_value_density",
+    "Ensemble": "weight_ensembles",
     "Estimate": "estimate",
     "FixedPointTable": "closed_batch",
     "FixedPoints": "closed_maps",
+    "FreeSpectrum": "free_spectra",
     "Gate": "network",
     "Gradients": "gradient_profiles",
     "Growth": "sampled_growth",
@@ -136,6 +143,7 @@ _HOME = {
     "fixed_points": "closed_maps",
     "fixed_points_of_many": "closed_batch",
     "framework_default": "defaults",
+    "free_singular_values": "free_spectra",
     "gradients": "gradient_profiles",
     "load": "recipes",
     "recipe": "recipes",

@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from meanfield.checks import check_count
 from meanfield.network import Network
+from meanfield.weight_ensembles import Ensemble, as_ensemble
 
 Weights = dict[str, dict[str, NDArray[np.float64]]]
 
 
-def sample_weights(network: Network, *, hidden: int, inputs: int, seed: int = 0) -> Weights:
+def sample_weights(
+    network: Network, *, hidden: int, inputs: int, seed: int = 0, ensemble: Ensemble | str | None = None
+) -> Weights:
     """Draw one layer's weights.
 
     Args:
@@ -19,13 +22,14 @@ def sample_weights(network: Network, *, hidden: int, inputs: int, seed: int = 0)
         hidden: width N.
         inputs: input size M.
         seed: of the draw.
+        ensemble: of the recurrent matrices, by default the network's; other matrices have Gaussian entries always.
 
     Returns:
         For every gate, as far as it has them: ``recurrent`` (N, N), ``input`` (N, M), or (N, N) where the gate reads an
         embedding of the input, ``bias`` (N,) and ``recurrent_bias`` (N,). Matrices act on column vectors.
 
     Raises:
-        InvalidInput: if a size is not positive or the seed is negative.
+        InvalidInput: if a size is not positive, the seed is negative, or the ensemble is unknown.
 
     >>> import meanfield as mf
     >>> network = mf.Network("vanilla", {"h": mf.Gate(recurrent_gain=1.0, input_gain=1.0)})
@@ -34,6 +38,7 @@ def sample_weights(network: Network, *, hidden: int, inputs: int, seed: int = 0)
     """
     for name, value, lowest in (("hidden", hidden, 1), ("inputs", inputs, 1), ("seed", seed, 0)):
         check_count(name, value, lowest)
+    law = as_ensemble(network.ensemble if ensemble is None else ensemble)
     definition = network.definition
     recurrent = {each.gate for each in definition.fields if each.gain == "recurrent_gain"}
     embedding = {each.gate for each in definition.fields if each.gain == "input_gain"}
@@ -42,7 +47,7 @@ def sample_weights(network: Network, *, hidden: int, inputs: int, seed: int = 0)
     for name, gate in network.gates.items():
         arrays = weights[name] = {}
         if name in recurrent:
-            arrays["recurrent"] = generator.standard_normal((hidden, hidden)) * (gate.recurrent_gain / np.sqrt(hidden))
+            arrays["recurrent"] = law.draw(generator, hidden, hidden, gain=gate.recurrent_gain)
         if name in embedding or name in definition.input_gates:
             fan_in = hidden if name in embedding else inputs
             arrays["input"] = generator.standard_normal((hidden, fan_in)) * (gate.input_gain / np.sqrt(fan_in))
