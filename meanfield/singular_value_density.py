@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield.checks import check_number
+from meanfield.checks import check_count, check_number
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
@@ -155,6 +155,7 @@ def singular_values(
     network: Network,
     inputs: Inputs | None = None,
     *,
+    steps: int = 1,
     hidden: int = DEFAULT_HIDDEN,
     length: int = 64,
     units: int | None = None,
@@ -164,22 +165,27 @@ def singular_values(
     seed: int = 0,
     device: DeviceChoice = "cpu",
 ) -> SingularValues:
-    """The law of the singular values of the one-step Jacobian over all state variables.
+    """The law of the singular values of the Jacobian of one step, or of a few, over all state variables.
 
     The coefficients of the Jacobian are those of a population, jointly; its matrices are Gaussian and wide.
 
     Args:
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
+        steps: how many steps the Jacobian spans, along one trajectory. More than one need matrices that are independent
+            from step to step: weights that are redrawn, or a cell without skip path, for which only equal times pair
+            up. Cost grows steeply with steps and carriers: two steps of a gru take as long as four of a vanilla
+            network. Moments of longer products: :func:`meanfield.gradients`.
         hidden: width of the network that it is for.
-        length: steps that are made, after a transient if the run is stationary; the Jacobian is that of the last one.
+        length: steps that are made, after a transient if the run is stationary; the Jacobian is that of the last ones.
         units, groups, regime, start, seed, device: see :func:`meanfield.gradients`.
 
     Returns:
         Estimates with one standard error, from the scatter of the groups.
 
     Raises:
-        InvalidInput: if an argument is out of its range.
+        InvalidInput: if an argument is out of its range, or several steps are asked for with tied weights and a skip
+            path.
         NotConverged: if the states do not become stationary, or the Dyson equation was not solved.
 
     >>> import meanfield as mf
@@ -188,21 +194,28 @@ def singular_values(
     >>> 0.0 < found.inner_edge.value < found.outer_edge.value < 1.5
     True
     """
+    check_count("steps", steps, 1)
+    check_count("length", length, 1)
     trajectory = run(
         network,
         inputs if inputs is not None else Inputs(),
-        length=length,
+        length=max(length, steps),
         layout=arrange(hidden=hidden, units=units, groups=groups, device=device),
         regime=regime,
         start=start,
         seed=seed,
     )
-    return of_trajectory(trajectory)
+    return of_trajectory(trajectory, steps)
 
 
-def of_trajectory(trajectory: Trajectory) -> SingularValues:
-    """The law at the last step of a linearised run."""
-    sample = trajectory.snapshots()[-1]
+def of_trajectory(trajectory: Trajectory, steps: int = 1) -> SingularValues:
+    """The law over the last steps of a linearised run."""
+    sample = trajectory.last_steps(steps)
+    if steps > 1 and trajectory.population.regime == "tied" and np.any(sample.state_to_state):
+        raise InvalidInput(
+            f"steps: with tied weights and the skip path of cell {trajectory.network.cell!r} the matrices of different "
+            f"steps are not independent; ask for one step, or regime='untied', got {steps}"
+        )
     with _translated():
         laws = tuple(SingularDensity(_group(sample, k)) for k in range(len(sample.state_to_state)))
         try:

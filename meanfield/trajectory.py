@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -95,6 +96,14 @@ class Trajectory:
             steps = sorted({round(last * k / _SNAPSHOTS) for k in range(1, _SNAPSHOTS + 1)})
         else:
             steps = [last]
+        return self._samples(steps)
+
+    def last_steps(self, count: int) -> CircuitSample:
+        """The last steps as one circuit with matrices of its own for every step, of the first sequence."""
+        steps = range(len(self.circuits) - count, len(self.circuits))
+        return functools.reduce(lambda before, step: before.then(step), self._samples(steps))
+
+    def _samples(self, steps: Iterable[int]) -> list[CircuitSample]:
         carrier_of = np.array([field.carrier for field in self.network.definition.fields], dtype=np.intp)
         gains = self.population.gains.astype(np.float64)
         return [

@@ -53,6 +53,28 @@ class CircuitSample:
         """Number S of state variables a unit."""
         return int(self.state_to_state.shape[-1])
 
+    def then(self, following: CircuitSample) -> CircuitSample:
+        """This step and another one after it as one, with random matrices of their own each.
+
+        >>> one = np.ones((1, 1, 1))
+        >>> step = CircuitSample(0.5 * one, one, one, 0.0 * one, np.ones(1), np.array([0]))
+        >>> both = step.then(step)
+        >>> both.state_to_state.item(), both.field_to_state[0].tolist(), both.field_to_carrier[0].tolist()
+        (0.25, [[0.5, 1.0]], [[0.0, 0.0], [1.0, 0.0]])
+        """
+        reading = following.state_to_carrier
+        nothing = np.zeros((*self.field_to_carrier.shape[:-1], following.field_to_carrier.shape[-1]))
+        first = np.concatenate((self.field_to_carrier, nothing), axis=-1)
+        second = np.concatenate((reading @ self.field_to_state, following.field_to_carrier), axis=-1)
+        return CircuitSample(
+            following.state_to_state @ self.state_to_state,
+            np.concatenate((following.state_to_state @ self.field_to_state, following.field_to_state), axis=-1),
+            np.concatenate((self.state_to_carrier, reading @ self.state_to_state), axis=-2),
+            np.concatenate((first, second), axis=-2),
+            np.concatenate((self.gains, following.gains)),
+            np.concatenate((self.carrier_of, following.carrier_of + self.state_to_carrier.shape[-2])),
+        )
+
     def taken(self, which: NDArray[np.intp]) -> CircuitSample:
         """Some of the samples along the first axis."""
         return self._changed(lambda block: block[which])
