@@ -26,14 +26,17 @@ if importlib.util.find_spec("meanfield.solvers") is None:
 if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
+    from meanfield.autonomous_states import StaticState, static_states
     from meanfield.cells import Cell, register
     from meanfield.closed_batch import FixedPointTable, fixed_points_of_many
     from meanfield.closed_isometry import UntiedIsometry, untied_isometry
     from meanfield.closed_maps import FixedPoints, fixed_points
+    from meanfield.critical_gains import critical_gain
     from meanfield.critical_initialisations import CriticalInitialisation, critical_minimal, critical_vanilla
     from meanfield.critical_points import CriticalPoint, critical_point
     from meanfield.critical_surfaces import CriticalSurface, critical_surface
     from meanfield.defaults import framework_default
+    from meanfield.eigenvalue_plane import Eigenvalues, eigenvalues
     from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
     from meanfield.estimate import Estimate, Profile
     from meanfield.free_spectra import FreeSpectrum, free_singular_values
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from meanfield.inputs import Inputs
     from meanfield.jacobian_spectra import Spectra, spectra
     from meanfield.network import Gate, Network
+    from meanfield.phase_diagrams import PhaseDiagram, phase_diagram
     from meanfield.recipes import Recipe, load, recipe
     from meanfield.sampled_growth import Growth, sample_growth
     from meanfield.sampled_overlap import PairLaw, sample_overlap
@@ -57,6 +61,7 @@ __all__ = [
     "CriticalPoint",
     "CriticalSurface",
     "Curve",
+    "Eigenvalues",
     "Ensemble",
     "Estimate",
     "FixedPointTable",
@@ -72,25 +77,30 @@ __all__ = [
     "Network",
     "NotConverged",
     "PairLaw",
+    "PhaseDiagram",
     "Profile",
     "Recipe",
     "Samples",
     "SingularValues",
     "Spectra",
+    "StaticState",
     "Stationary",
     "StationaryLaw",
     "UntiedIsometry",
     "analyze",
+    "critical_gain",
     "critical_minimal",
     "critical_point",
     "critical_surface",
     "critical_vanilla",
+    "eigenvalues",
     "fixed_points",
     "fixed_points_of_many",
     "framework_default",
     "free_singular_values",
     "gradients",
     "load",
+    "phase_diagram",
     "recipe",
     "register",
     "sample",
@@ -99,6 +109,7 @@ __all__ = [
     "sample_overlap",
     "singular_values",
     "spectra",
+    "static_states",
     "stationary",
     "torch",
     "untied_isometry",
@@ -112,6 +123,7 @@ _HOME = {
     "CriticalPoint": "critical_points",
     "CriticalSurface": "critical_surfaces",
     "Curve": "singular_value_density",
+    "Eigenvalues": "eigenvalue_plane",
     "Ensemble": "weight_ensembles",
     "Estimate": "estimate",
     "FixedPointTable": "closed_batch",
@@ -127,25 +139,30 @@ _HOME = {
     "Network": "network",
     "NotConverged": "errors",
     "PairLaw": "sampled_overlap",
+    "PhaseDiagram": "phase_diagrams",
     "Profile": "estimate",
     "Recipe": "recipes",
     "Samples": "samples",
     "SingularValues": "singular_value_density",
     "Spectra": "jacobian_spectra",
+    "StaticState": "autonomous_states",
     "Stationary": "state_moments",
     "StationaryLaw": "stationary_law",
     "UntiedIsometry": "closed_isometry",
     "analyze": "analyses",
+    "critical_gain": "critical_gains",
     "critical_minimal": "critical_initialisations",
     "critical_point": "critical_points",
     "critical_surface": "critical_surfaces",
     "critical_vanilla": "critical_initialisations",
+    "eigenvalues": "eigenvalue_plane",
     "fixed_points": "closed_maps",
     "fixed_points_of_many": "closed_batch",
     "framework_default": "defaults",
     "free_singular_values": "free_spectra",
     "gradients": "gradient_profiles",
     "load": "recipes",
+    "phase_diagram": "phase_diagrams",
     "recipe": "recipes",
     "register": "cells",
     "sample": "samples",
@@ -154,6 +171,7 @@ _HOME = {
     "sample_overlap": "sampled_overlap",
     "singular_values": "singular_value_density",
     "spectra": "jacobian_spectra",
+    "static_states": "autonomous_states",
     "stationary": "state_moments",
     "untied_isometry": "closed_isometry",
 }

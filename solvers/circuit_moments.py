@@ -1,8 +1,9 @@
 """First two moments of the squared singular values of a one-step Jacobian (theory, section 5).
 
 For J = D + Σ_k A_k W_k C_c(k) with Gaussian W_k only non-crossing pairings survive as N → ∞. The carriers' matrices
-C_c = P_c + Σ_m Q_cm W_m C_c(m) may contain further Gaussian matrices (the reset gate of a GRU); their contribution
-follows from the same pairings, carrier after carrier.
+C_c = P_c + Σ_m Q_cm W_m C_c(m) may contain further Gaussian matrices (the reset gate of a GRU). Their contribution
+follows from the same pairings, one such matrix after the other in the order of evaluation: what was there before is
+independent of it, and it occurs at most once in every carrier's matrix.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ def jacobian_moments(sample: CircuitSample) -> tuple[Float64, Float64]:
 
     power = np.zeros((*D.shape[:-3], carriers))  # a_c = tr C_c C_cᵀ/N
     square = np.zeros((*D.shape[:-2], carriers, D.shape[-1], D.shape[-1]))  # unit-diagonal blocks of C_cᵀ C_c
-    overlap = np.zeros((*D.shape[:-3], carriers, carriers))  # b_cd = tr C_cᵀ C_c C_dᵀ C_d/N
     for c in range(carriers):
         square[..., c, :, :] = P[..., c, :, None] * P[..., c, None, :]
         power[..., c] = np.mean(np.sum(P[..., c, :] ** 2, axis=-1), axis=-1)
@@ -41,10 +41,7 @@ def jacobian_moments(sample: CircuitSample) -> tuple[Float64, Float64]:
             weight = variance[m] * np.mean(Q[..., c, m] ** 2, axis=-1)
             power[..., c] += weight * power[..., read[m]]
             square[..., c, :, :] += weight[..., None, None, None] * square[..., read[m], :, :]
-    for c in range(carriers):
-        for d in range(c + 1):
-            value = _carrier_overlap(c, d, P, Q, inner, read, variance, power, square, overlap)
-            overlap[..., c, d] = overlap[..., d, c] = value
+    overlap = _carrier_overlaps(P, Q, sorted(inner, key=lambda m: int(read[m])), read, variance, power)
 
     gain = variance * power[..., read]  # variance of y_k for a unit white perturbation
     norms = np.sum(A**2, axis=-2)  # |A_k|², (…, units, K)
@@ -64,29 +61,29 @@ def jacobian_moments(sample: CircuitSample) -> tuple[Float64, Float64]:
     return first / sample.variables, second / sample.variables
 
 
-def _carrier_overlap(
-    c: int,
-    d: int,
-    P: Float64,
-    Q: Float64,
-    inner: list[int],
-    read: NDArray[np.intp],
-    variance: Float64,
-    power: Float64,
-    square: Float64,
-    overlap: Float64,
+def _carrier_overlaps(
+    P: Float64, Q: Float64, inner: list[int], read: NDArray[np.intp], variance: Float64, power: Float64
 ) -> Float64:
-    """b_cd = tr C_cᵀ C_c C_dᵀ C_d/N; carriers before c are known."""
-    inner_product = np.sum(P[..., c, :] * P[..., d, :], axis=-1)
-    value: Float64 = np.mean(inner_product**2, axis=-1)
+    """b_cd = tr C_cᵀ C_c C_dᵀ C_d/N, (…, C, C); inner fields in the order of their evaluation.
+
+    With C_c = C⁰_c + Q_cm W_m C_r, where C⁰ and C_r are without W_m, the pairings of none, two and four W_m give
+
+        b_cd = b⁰_cd + σ_m² (E Q_cm² b⁰_rd + E Q_dm² b⁰_rc + 2 a_r E[Q_cm Q_dm V⁰_cd])
+                     + σ_m⁴ (E Q_cm² E Q_dm² b⁰_rr + a_r² E[Q_cm² Q_dm²]),
+
+    with a_r = tr C_r C_rᵀ/N and V⁰_cd the unit-diagonal of C⁰_c C⁰_dᵀ.
+    """
+    joint = P @ np.swapaxes(P, -1, -2)  # V, (…, units, C, C)
+    overlap: Float64 = np.mean(joint**2, axis=-3)
     for m in inner:
-        between = np.einsum("...us,...usr,...ur->...", P[..., c, :], square[..., read[m], :, :], P[..., c, :])
-        value = value + variance[m] * np.mean(Q[..., d, m] ** 2, axis=-1) * between / P.shape[-3]
-        if np.any(Q[..., c, m]):
-            value = value + variance[m] * np.mean(Q[..., c, m] ** 2, axis=-1) * overlap[..., read[m], d]
-        joint = Q[..., c, m] * Q[..., d, m]
-        value = value + 2.0 * variance[m] * power[..., read[m]] * np.mean(joint * inner_product, axis=-1)
-        for n in inner:
-            quartic = np.mean(joint * Q[..., c, n] * Q[..., d, n], axis=-1)
-            value = value + variance[m] * variance[n] * power[..., read[m]] * power[..., read[n]] * quartic
-    return value
+        r = read[m]
+        strength = variance[m] * np.mean(Q[..., m] ** 2, axis=-2)  # (…, C)
+        products = Q[..., m][..., :, None] * Q[..., m][..., None, :]
+        through = (variance[m] * power[..., r])[..., None, None]  # σ_m² a_r
+        cross = strength[..., :, None] * overlap[..., None, r, :]
+        both = strength[..., :, None] * strength[..., None, :] * overlap[..., r, r][..., None, None]
+        overlap = overlap + cross + np.swapaxes(cross, -1, -2) + both
+        overlap = overlap + 2.0 * through * np.mean(products * joint, axis=-3)
+        overlap = overlap + through**2 * np.mean(products**2, axis=-3)
+        joint = joint + through[..., None, :, :] * products
+    return overlap

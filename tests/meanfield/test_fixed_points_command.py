@@ -49,7 +49,12 @@ def test_the_table_names_every_fixed_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "arguments", "code", "message"),
     [
-        (mf.Network("lstm", {gate: mf.Gate(1.0, 0.5) for gate in "ifgo"}), [], 2, "closed maps are for one"),
+        (
+                mf.Network("lstm", {gate: mf.Gate(1.0, 0.5, 50.0) for gate in "ifgo"}),
+                [],
+                1,
+                "rounding allows 1e+10 at most",
+            ),
         (GRU, ["--overlap", "2"], 2, "overlap: must be from -1 to 1, got 2.0"),
         (GRU, ["--power", "-1"], 2, "power: must be at least 0, got -1.0"),
     ],

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from meanfield.solvers.circuit_moments import jacobian_moments
 from meanfield.solvers.circuit_sample import CircuitSample
+from meanfield.solvers.singular_density import SingularDensity
 from meanfield.validation.dense_circuits import dense_jacobian
 
 Float64 = NDArray[np.float64]
@@ -108,6 +109,33 @@ def test_a_gru_with_its_reset_gate_agrees_with_dense_matrices(seed: int) -> None
 
 def test_nested_carriers_agree_with_dense_matrices() -> None:
     assert_moments_match(nested_sample(0, 700), 0)
+
+
+def deep_sample(seed: int, units: int) -> CircuitSample:
+    """Four carriers of two variables in a chain, inner fields that act on all later carriers, one read by two."""
+    g = np.random.default_rng([1, seed])
+    read = np.array([0, 0, 1, 2, 3])
+    A = np.zeros((units, 2, 5))
+    A[..., 4] = g.uniform(-0.5, 1.0, (units, 2))
+    Q = g.uniform(-0.4, 0.8, (units, 4, 5))
+    for c in range(4):
+        Q[:, c, read >= c] = 0.0
+    Q[..., 4] = 0.0
+    D, P = g.uniform(-0.5, 0.9, (units, 2, 2)), g.uniform(-0.5, 1.0, (units, 4, 2))
+    return CircuitSample(D, A, P, Q, np.array([1.2, 0.5, 0.8, 1.0, 0.9]), read)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *(nested_sample(seed, 20) for seed in range(3)),
+        *(deep_sample(seed, 20) for seed in range(3)),
+        gru_sample(2, 20),
+        random_sample(5, 20, variables=2, fields=3),
+    ],
+)
+def test_moments_are_those_of_the_dyson_equation(sample: CircuitSample) -> None:
+    np.testing.assert_allclose(jacobian_moments(sample), SingularDensity(sample).moments(), rtol=1e-10)
 
 
 def test_leading_axes_are_independent_samples() -> None:
