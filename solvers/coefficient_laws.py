@@ -23,6 +23,8 @@ from meanfield.solvers.gauss_compression import KeepRule, Rule, as_columns, chec
 
 Float64 = NDArray[np.float64]
 
+_LARGEST_MOMENT = 1e250  # of normalised ones
+_LARGEST_POWER = 300.0  # decimal exponent of powers of steps
 _POINT = 1e-10  # deviation for its mean below which a law is a point: rounding makes steps of what is left
 
 
@@ -80,6 +82,20 @@ class JointCoefficients:
 Coefficients: TypeAlias = IndependentCoefficients | BlendedCoefficients | JointCoefficients
 
 
+def fewer_nodes(coefficients: Coefficients, count: int) -> Coefficients:
+    """Coefficients with Gauss rules of ``count`` nodes at most; atoms of a joint law stay as they are.
+
+    >>> keep = KeepRule(np.linspace(0.1, 0.9, 9), np.linspace(0.9, 0.1, 9), np.full(9, 1 / 9))
+    >>> len(fewer_nodes(IndependentCoefficients(keep, Rule([1.0], [1.0])), 3).atoms().weights)
+    3
+    """
+    if isinstance(coefficients, BlendedCoefficients):
+        return BlendedCoefficients(coefficients.keep.compressed(count), coefficients.target.compressed(count))
+    if isinstance(coefficients, IndependentCoefficients):
+        return IndependentCoefficients(coefficients.keep.compressed(count), coefficients.increment.compressed(count))
+    return coefficients
+
+
 def _product(keep: KeepRule, increment: Rule, *, blended: bool) -> JointCoefficients:
     shape = (len(keep.keep), len(increment.nodes))
     increments = increment.nodes * keep.release[:, None] if blended else np.broadcast_to(increment.nodes, shape)
@@ -98,7 +114,7 @@ class CentredMoments:
     Attributes:
         mean: E[c].
         deviation: standard deviation of c; 0 also where it is below 1e-10 of the mean.
-        normalised: E[((c - mean)/deviation)^n] for n = 0, 1, …; empty if the law is a point.
+        normalised: E[((c - mean)/deviation)^n] for n = 0, 1, … as far as they are numbers; empty if the law is a point.
         lowest: no value of c is below, -inf if that is not known.
         highest: no value of c is above.
     """
@@ -162,6 +178,8 @@ def centred_moments(coefficients: Coefficients, order: int) -> CentredMoments:
     if not math.isfinite(deviation):
         raise ArithmeticError(f"the stationary law has a standard deviation of {deviation}")
     steps = steps / deviation
+    # Powers that are numbers: of laws with a far tail, the lower moments say as much about it.
+    order = min(order, int(_LARGEST_POWER / max(math.log10(float(np.max(np.abs(steps)))), 1e-300)))
     keep_powers = np.vander(atoms.keep, order + 1, increasing=True)
     step_powers = np.vander(steps, order + 1, increasing=True) * atoms.weights[:, None]
     mixed = keep_powers.T @ step_powers  # E[f^k step^l]
@@ -172,4 +190,7 @@ def centred_moments(coefficients: Coefficients, order: int) -> CentredMoments:
         k = np.arange(n)
         binomials = np.array([math.comb(n, each) for each in range(n)], dtype=np.float64)
         moments[n] = np.sum(binomials * mixed[k, n - k] * moments[:n]) / fading[n - 1]
+        if not moments[n] < _LARGEST_MOMENT:
+            moments = moments[: n - n % 2]
+            break
     return CentredMoments(mean, deviation, moments, lowest, highest)

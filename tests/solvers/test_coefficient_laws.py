@@ -113,3 +113,13 @@ def test_what_is_refused() -> None:
         centred_moments(
             JointCoefficients(np.full(2, 0.5), np.full(2, 0.5), np.array([-1e200, 1e200]), np.full(2, 0.5)), 4
         )
+
+
+def test_far_tails_leave_the_moments_that_are_numbers() -> None:
+    # One step in 1e30 is 1e8 deviations long: powers of it beyond the 37th are none.
+    increment = Rule([-1.0, 1.0, 1e23], [0.5, 0.5, 1e-30])
+    moments = centred_moments(IndependentCoefficients(KeepRule([0.5], [0.5], [1.0]), increment), 48)
+    low, high = moments.reach(1e-16)
+    assert np.all(np.isfinite(moments.normalised))
+    assert len(moments.normalised) < 49
+    assert low < moments.mean < high < np.inf
