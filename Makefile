@@ -10,7 +10,7 @@ recipe: $(VENV)/.installed  ## Design an LSTM recipe and print it.
 	$(RUN)/meanfield recipe lstm --length 200 --hidden 256 --inputs 28 -o lstm.json
 
 test: $(VENV)/.installed-test  ## Run the whole suite, doctests included, against an installed wheel.
-	cd tests && ../$(RUN)/pytest
+	cd tests && ../$(RUN)/pytest -n auto
 
 lint: $(VENV)/.installed-test  ## Style of the sources, types of the installed package.
 	$(RUN)/python -m pip install --quiet '.[lint]'

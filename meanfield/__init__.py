@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meanfield.analyses import Analysis, analyze
     from meanfield.autonomous_states import StaticState, static_states
     from meanfield.cells import Cell, register
+    from meanfield.certificates import Certificate, certify
     from meanfield.closed_batch import FixedPointTable, fixed_points_of_many
     from meanfield.closed_isometry import UntiedIsometry, untied_isometry
     from meanfield.closed_maps import FixedPoints, fixed_points
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "Cell",
+    "Certificate",
     "CriticalInitialisation",
     "CriticalPoint",
     "CriticalSurface",
@@ -88,6 +90,7 @@ __all__ = [
     "StationaryLaw",
     "UntiedIsometry",
     "analyze",
+    "certify",
     "critical_gain",
     "critical_minimal",
     "critical_point",
@@ -119,6 +122,7 @@ __all__ = [
 _HOME = {
     "Analysis": "analyses",
     "Cell": "cells",
+    "Certificate": "certificates",
     "CriticalInitialisation": "critical_initialisations",
     "CriticalPoint": "critical_points",
     "CriticalSurface": "critical_surfaces",
@@ -150,6 +154,7 @@ _HOME = {
     "StationaryLaw": "stationary_law",
     "UntiedIsometry": "closed_isometry",
     "analyze": "analyses",
+    "certify": "certificates",
     "critical_gain": "critical_gains",
     "critical_minimal": "critical_initialisations",
     "critical_point": "critical_points",

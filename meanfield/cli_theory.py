@@ -105,6 +105,9 @@ def fixed_points(
     file: Annotated[Path, typer.Argument(help="A network file or a recipe.")],
     power: Annotated[float | None, typer.Option(help="Mean square of every input component; by default 1.")] = None,
     overlap: Annotated[float, typer.Option(help="Overlap of two input sequences, -1 to 1.")] = 0.0,
+    certified: Annotated[
+        bool, typer.Option("--certify", help="Do it all again in 40 digits and compare: seconds to a minute.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -114,12 +117,27 @@ def fixed_points(
 
         network, found_inputs = white_inputs(file, power, overlap)
         found = closed_maps.fixed_points(network, found_inputs)
+        certificate = None
+        if certified:
+            from meanfield.certificates import certify
+
+            with steps_shown("Certifying") as progress:
+                certificate = certify(found, progress=progress)
         if as_json:
-            typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
+            content = found.as_json()
+            if certificate is not None:
+                content["certificate"] = certificate.as_json()
+            typer.echo(json.dumps(content, indent=2, allow_nan=False))
         else:
             from meanfield.report import fixed_points_table
 
             print_table(fixed_points_table(found))
+            if certificate is not None:
+                from meanfield.certificate_report import certificate_table
+
+                print_table(certificate_table(certificate))
+    if certificate is not None and not certificate.holds:
+        raise typer.Exit(1)
 
 
 @theory.command(
