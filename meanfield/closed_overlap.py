@@ -29,7 +29,6 @@ Float64 = NDArray[np.float64]
 
 _NEAR_ENDS = 1.0 - 10.0 ** -np.arange(2.0, 11.0)
 _SCAN = np.unique(np.concatenate((np.linspace(-1.0, 1.0, 41), _NEAR_ENDS, -_NEAR_ENDS)))
-_CHANGE = 1e-6  # of the overlap, over which slopes are linear
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,14 @@ class OverlapMap:
     Attributes:
         law: of the single copies.
         scan: overlaps between which fixed points are told apart, ascending.
+        nearby: change of the overlap over which slopes are linear, and change by more than their errors.
+        sharp: error of the map, for the variance, beyond which overlaps that seem not to move are left out.
     """
 
     law: CopiesOfLaw
     scan: Float64 = field(default_factory=lambda: _SCAN)
+    nearby: float = 1e-6
+    sharp: float = np.inf
 
     @property
     def varies(self) -> bool:
@@ -161,13 +164,20 @@ class OverlapMap:
         """Slope of the map."""
         return self.law.pairs(self.products(overlaps)).slope()
 
-    def roots(self) -> list[float]:
-        """Overlaps that the map keeps, ascending."""
+    def directions(self) -> tuple[Float64, Float64]:
+        """Overlaps of the scan, and which way the map moves them: 0 where it does not to within its errors."""
         scan = self.scan
-        signs = _signs(self.change(scan, quick=True))
+        signs, hidden = _signs(self.change(scan, quick=True)), np.zeros(len(scan), dtype=bool)
         unclear = signs == 0.0
         if np.any(unclear):
-            signs[unclear] = _signs(self.change(scan[unclear]))
+            change = self.change(scan[unclear])
+            signs[unclear] = _signs(change)
+            hidden[unclear] = (signs[unclear] == 0.0) & (change.error > self.sharp * self._variance.value)
+        return scan[~hidden], signs[~hidden]
+
+    def roots(self) -> list[float]:
+        """Overlaps that the map keeps, ascending."""
+        scan, signs = self.directions()
         if not np.any(signs):
             raise NotConverged("the overlap does not move to within the errors of its map; every overlap is kept")
         found = []
@@ -210,8 +220,8 @@ class OverlapMap:
 
     def fixed_point(self, overlap: float, *, reached: bool) -> OverlapFixedPoint:
         """All that is known of a fixed point, with errors passed through the map."""
-        inward = overlap - _CHANGE if overlap > 0.0 else overlap + _CHANGE
-        overlaps = np.array([overlap, inward])
+        inward = overlap - self.nearby if overlap > 0.0 else overlap + self.nearby
+        overlaps = np.array([overlap] if overlap == 1.0 else [overlap, inward])
         slopes = self.slope(overlaps)
         slope, lacking, change = slopes.slope[0], slopes.lacking[0], self.change(overlaps)[0]
         off, slope_off = float(change.magnitude + slopes.spread[0]), 0.0
@@ -224,8 +234,10 @@ class OverlapMap:
         error = overlap_error = 0.0
         if overlap != 1.0:
             room = abs(float(lacking.value)) - float(lacking.error) - slope_off
-            error = off / room if room > 0.0 else np.inf
-            curvature = abs(float(slopes.slope.value[1] - slope.value)) / (_CHANGE * variance)
+            if room <= 0.0:
+                raise NotConverged(f"the overlap map is flat to within its errors at an overlap of {overlap:.6g}")
+            error = off / room
+            curvature = abs(float(slopes.slope.value[1] - slope.value)) / (self.nearby * variance)
             slope_off += 2.0 * curvature * error
             overlap_error = (error + float(self._variance.error)) / variance
         chi, lacking = self.growth(overlap, slope, lacking)

@@ -108,7 +108,7 @@ def output_cell(cell: Cell) -> OutputCell:
 
     >>> from meanfield.cells import find
     >>> lstm = output_cell(find("lstm"))
-    >>> lstm.release.noise, [gate.noise for gate in lstm.gates], lstm.opening.noise, lstm.blended
+    >>> lstm.release.noise, sorted(gate.noise for gate in lstm.gates), lstm.opening.noise, lstm.blended
     ('drive f + field f', ['drive g + field g', 'drive i + field i'], 'drive o + field o', False)
     """
     try:
@@ -136,16 +136,20 @@ def _read(cell: Cell, program: ChainProgram, memory: AffineMemory) -> OutputCell
     numbers = [part for part in others if not symbols_of([part])]
     size = float(np.prod([float(part.label) for part in numbers])) * (float(keeping[0].gain.label) if plain else 1.0)
     (squash,) = substitute([squash], {new: c})
+    release, open_ = _gate(memory.lost), _gate(opening)
+    gates = tuple(_gate(part) for part in others if symbols_of([part]))
+    if open_.noise in (release.noise, *(gate.noise for gate in gates)):
+        raise NotAffine(f"its output gate must be independent of what {program.states[0]} reads in the same step")
     return OutputCell(
         name=cell.name,
         memory=program.states[0],
         output=cell.states[cell.output],
         program=program,
-        release=_gate(memory.lost),
-        gates=tuple(_gate(part) for part in others if symbols_of([part])),
+        release=release,
+        gates=gates,
         size=size,
         blended=not plain,
-        opening=_gate(opening),
+        opening=open_,
         squash=squash,
         squash_slope=derivative(squash, c),
     )

@@ -50,7 +50,7 @@ def output_growth(law: OutputLaw) -> ClosedGrowth:
     coarse, _ = _growth(law.step, coarse=True)
     error = 2.0 * abs(fine - coarse) + (_ROUNDING + 2.0 * law.step.memory.defect) * max(fine, 1e-300)
     error += sum(share * abs(_growth(moved.step, coarse=True)[0] - coarse) for moved, share in law.moved())
-    chi = Estimate(fine, error)
+    chi = Estimate(fine, float(error))
     return ClosedGrowth(chi, slow_timescale(chi, lacking, error))
 
 

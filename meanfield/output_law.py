@@ -24,6 +24,7 @@ from meanfield.solvers.fixed_points import fixed_point
 Float64 = NDArray[np.float64]
 
 _TOLERANCE = 1e-11
+_LIMIT = 1000  # evaluations: from a tiny drive a second moment grows by little at a time
 _SMALL_START, _FARTHER_START = 1e-10, 0.01  # second moments of perturbations of the zero state
 _MOVE = 1e-4  # relative change of the second moment over which its effect on other results is linear
 _UNRESOLVED = 1e-6  # distance of slopes from one at which the fixed point is not told from its neighbourhood
@@ -100,17 +101,14 @@ def output_law(network: Network, inputs: Inputs | None = None) -> OutputLaw:
     if not inputs.endless:
         raise InvalidInput("inputs: there is a stationary law under white inputs only, got padded or measured ones")
     driven = float(OutputStep(network, inputs, 0.0).image.value)
-    steps: dict[float, OutputStep] = {}
 
     def image(squares: Float64) -> Float64:
-        (square,) = squares
-        steps[square] = OutputStep(network, inputs, float(square))
-        return np.atleast_1d(steps[square].image.value)
+        return np.atleast_1d(OutputStep(network, inputs, float(squares[0])).image.value)
 
     start = np.array([driven if driven > 0.0 else _SMALL_START])
     if driven == 0.0 and image(start)[0] > start[0]:
         start = np.array([_FARTHER_START])  # the zero state repels
-    found = fixed_point(image, start, tolerance=_TOLERANCE, positive=True)
+    found = fixed_point(image, start, tolerance=_TOLERANCE, positive=True, limit=_LIMIT)
     if not found.converged:
         raise NotConverged(f"the second moment of {OutputStep(network, inputs, 0.0).cell.output}: {found.status}")
     square = float(found.value[0])

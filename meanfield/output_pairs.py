@@ -77,6 +77,12 @@ class OutputPairLaws:
         return self.memory.projected(self.step.cell.squash_slopes)
 
     @cached_property
+    def monotone(self) -> bool:
+        """Whether ψ' has one sign."""
+        slopes = self.step.cell.squash_slopes(self.step.memory.nodes)
+        return bool(np.all(slopes >= 0.0) or np.all(slopes <= 0.0))
+
+    @cached_property
     def gains(self) -> dict[str, float]:
         """How much of E[h²] is in every variable's variance, by name."""
         noises = self.step.cell.program.noises
@@ -96,7 +102,7 @@ class OutputPairLaws:
         return OutputPair(self, correlations, quick)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def pair_laws(step: OutputStep, count: int, digits: float) -> OutputPairLaws:
     """:class:`OutputPairLaws`, kept for the next overlap."""
     return OutputPairLaws(step, count, digits)
@@ -128,17 +134,24 @@ class OutputPair:
         return self.laws.memory.at(self.correlations[cell.release.noise], factors, quick=self.quick)
 
     @cached_property
-    def _open(self) -> float:
+    def _open(self) -> Bounded:
         """E[o_a o_b]."""
         correlation = np.array([self.correlations[self.laws.step.cell.opening.noise]])
-        return float(self.laws.step.opening.pairs(correlation, quick=self.quick).value[1, 1, 0])
+        return self.laws.step.opening.pairs(correlation, quick=self.quick)[1, 1, 0]
 
     @cached_property
     def image(self) -> Bounded:
         """E[h_a h_b] one step later."""
         if self.same:
             return self.laws.step.image
-        return self._open * _average(self.laws.squash, self._memory.stationary)
+        shared = _average(self.laws.squash, self._memory.stationary)
+        return self._open * (shared + Bounded(np.zeros(()), np.asarray(self._memory.unresolved * self._squared)))
+
+    @property
+    def _squared(self) -> float:
+        """E[ψ(c)²]."""
+        coefficients, _, left_out = self.laws.squash
+        return float(coefficients @ coefficients) + left_out
 
     @cached_property
     def passed(self) -> float:
@@ -178,8 +191,7 @@ class OutputPair:
         forgotten, following = float(self._memory.kept.forgotten[0, 0]), float(rates[min(1, len(rates) - 1)])
         kept = 1.0 - forgotten
         if not np.any(self._source):
-            chi = max(kept, self.passed, key=abs)
-            return Bounded(np.array([chi, forgotten if chi == kept else 1.0 - chi]), np.zeros(2))
+            return self._uncoupled(0.0)
 
         def excess(distance: float) -> float:
             chi = kept + distance
@@ -187,15 +199,16 @@ class OutputPair:
 
         nearest = _ALONE * forgotten
         if abs(float(self.returned(forgotten - nearest).value)) < 1.0:
-            return Bounded(np.array([kept, forgotten]), np.full(2, nearest))
-        sign = 1.0 if float(self.returned(forgotten - 1e-6 * forgotten).value) > 0.0 else -1.0
+            return self._uncoupled(nearest)
+        near = self._source[0, 0] if self.laws.monotone else self.returned(forgotten - 1e-6 * forgotten).value
+        sign = 1.0 if near > 0.0 else -1.0
         # Near the memory's own rate the excess is negative, far from it positive. Fed with the wrong sign, the slowest
         # perturbation decays faster than the memory alone, but not faster than its next one.
         low, high = 1e-6 * forgotten, max(1.0, 2.0 * abs(self.passed)) if sign > 0.0 else following - forgotten
         while excess(sign * low) > 0.0:
             low *= 1e-3
             if low < nearest:
-                return Bounded(np.array([kept, forgotten]), np.full(2, low))
+                return self._uncoupled(low)
         while sign > 0.0 and excess(high) < 0.0 and high < 1e30:
             high *= 4.0
         if not excess(0.999 * sign * high) > 0.0:
@@ -203,10 +216,32 @@ class OutputPair:
         root = sign * math.exp(
             brentq(lambda place: excess(sign * math.exp(place)), math.log(low), math.log(0.999 * high), xtol=1e-13)
         )
+        opposite = -kept - abs(kept + root)
+        if self.passed < 0.0 and excess(opposite) > 0.0:
+            # What the output gate turns over at every step decays more slowly.
+            farthest = opposite + 2.0 * self.passed
+            while excess(farthest) > 0.0:
+                farthest *= 2.0
+            root = float(brentq(excess, farthest, opposite, xtol=1e-15))
         # What the readout is off by, through the slope of the equation that was solved.
         slope = (excess(root * (1.0 + _NEARBY)) - excess(root)) / (_NEARBY * root)
         off = abs(kept + root) * float(self.returned(forgotten - root).error) / max(abs(slope), 1e-300)
         return Bounded(np.array([kept + root, forgotten - root]), np.full(2, off))
+
+    @property
+    def least(self) -> float:
+        """A bound of the growth from below: what the memory keeps, where it is fed with the right sign."""
+        if np.any(self._source) and not (self.laws.monotone and self._source[0, 0] > 0.0):
+            return -math.inf
+        return 1.0 - float(self._memory.kept.forgotten[0, 0])
+
+    def _uncoupled(self, error: float) -> Bounded:
+        """The growth where the memory feeds the output too little to tell: what either of them keeps by itself."""
+        forgotten = float(self._memory.kept.forgotten[0, 0])
+        alone = [1.0 - forgotten, forgotten]
+        if abs(self.passed) > alone[0]:
+            alone = [self.passed, 1.0 - self.passed]
+        return Bounded(np.array(alone), np.full(2, error))
 
 
 def _average(parts: tuple[Float64, Float64, float], moments: Float64) -> Bounded:
@@ -249,6 +284,11 @@ class OutputPairs:
         """Growth per step of E[δ_a δ_b] of a perturbation, and one minus that."""
         both = self._each(lambda pair: pair.growth, size=1.0)
         return both[:, 0], both[:, 1]
+
+    def least(self) -> Float64:
+        """A bound of that growth from below, (products,)."""
+        pairs = [pair_laws(self._step, *_LEVELS[0]).at(float(each), quick=False) for each in self._products]
+        return np.array([pair.least for pair in pairs])
 
     def _each(self, average: Callable[[OutputPair], Bounded], size: float) -> Bounded:
         found = [self._one(float(product), average, size) for product in self._products]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Map = Callable[[Float64], Float64]
 
-_FARTHEST = 100.0  # plain steps that an extrapolated one may be long
+_FARTHEST = 1e4  # plain steps that an extrapolated one may be long
 _NOTHING = 1e-30
 _UNBOUNDED = 1e30
 

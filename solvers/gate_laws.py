@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.solvers.bounded_arithmetic import Bounded
 from meanfield.solvers.gaussian_products import NormalFunctions
 from meanfield.solvers.normal_rules import NormalRule, Transition, rule_for
 from meanfield.solvers.orthogonal_polynomials import OrthonormalPolynomials, polynomials_of
@@ -30,7 +31,7 @@ class GateLaw:
 
     >>> gate = GateLaw(np.tanh, lambda u: 1.0 / np.cosh(u) ** 2, 0.0, 0.5, (), 8)
     >>> one, other = gate.form(1.0), gate.form(0.0)  # the same copy, and independent ones
-    >>> np.allclose(one, np.eye(8)), np.allclose(other, np.diag([1.0, *[0.0] * 7]))
+    >>> np.allclose(one.value, np.eye(8)), np.allclose(other.value, np.diag([1.0, *[0.0] * 7]))
     (True, True)
     """
 
@@ -60,9 +61,9 @@ class GateLaw:
         points, weights = self.points
         return polynomials_of(np.broadcast_to(self.value(points), points.shape), weights, self.count)
 
-    def form(self, correlation: float, *, quick: bool = False) -> Float64:
+    def form(self, correlation: float, *, quick: bool = False) -> Bounded:
         """E p_j(v_a) p_k(v_b) at a correlation of u_a and u_b, (n, n)."""
-        return self._values.pairs(np.array([correlation]), quick=quick).value[..., 0]
+        return self._values.pairs(np.array([correlation]), quick=quick)[..., 0]
 
     def slope_form(self, correlation: float, *, quick: bool = False) -> Float64:
         """E v'_a p_j(v_a) v'_b p_k(v_b), (n, n)."""

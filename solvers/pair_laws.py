@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from meanfield.solvers.affine_polynomials import AffinePolynomials, affine_polynomials
 from meanfield.solvers.autoregression_law import StationaryLaw
-from meanfield.solvers.coefficient_laws import BlendedCoefficients, Coefficients, IndependentCoefficients
+from meanfield.solvers.bounded_arithmetic import Bounded
+from meanfield.solvers.coefficient_laws import BlendedCoefficients, IndependentCoefficients, fewer_nodes
 from meanfield.solvers.gate_laws import GateLaw
 from meanfield.solvers.gauss_compression import KeepRule, Rule
 from meanfield.solvers.law_resolution import compressed
@@ -99,7 +100,8 @@ class PairLaws:
         reach = 8.0 * exact.deviation + (0.0 if self.gates.blended else abs(exact.mean))
         fewer = compressed(law, reach, min(1.0, exact.deviation) or 1.0, self.digits)
         # Averages of polynomials of c need no more nodes than that.
-        fewer = _at_most(fewer, self.count + 2)
+        fewer = fewer_nodes(fewer, self.count + 2)
+        assert isinstance(fewer, (IndependentCoefficients, BlendedCoefficients))
         nodes = len(fewer.target.nodes if isinstance(fewer, BlendedCoefficients) else fewer.increment.nodes)
         few = [factor(min(nodes + 2, _GATE_NODES)) for factor in self.gates.factors]
         return self.gates.release(len(fewer.keep.keep)), few, fewer
@@ -183,14 +185,25 @@ class CorrelatedPair:
     quick: bool
 
     @cached_property
+    def _forms(self) -> list[Bounded]:
+        """What two copies of f, and of the factors, share."""
+        release, factors, _ = self.laws._gate_laws
+        gates, correlations = [release, *factors], [self.release, *self.factors]
+        return [gate.form(each, quick=self.quick) for gate, each in zip(gates, correlations, strict=True)]
+
+    @property
     def _factor_forms(self) -> list[Float64]:
-        _, factors, _ = self.laws._gate_laws
-        return [gate.form(each, quick=self.quick) for gate, each in zip(factors, self.factors, strict=True)]
+        return [form.value for form in self._forms[1:]]
+
+    @property
+    def unresolved(self) -> float:
+        """About how far the correlations of the gates, and so that of c, may be off: a bound for a single gate."""
+        return float(sum(form.error[1, 1] for form in self._forms if len(form.error) > 1))
 
     @cached_property
     def _keeps(self) -> Modes:
         release, _, _ = self.laws._gate_laws
-        return modes_of(release.form(self.release, quick=self.quick), release.polynomials, constant=True)
+        return modes_of(self._forms[0].value, release.polynomials, constant=True)
 
     @cached_property
     def _increments(self) -> Modes:
@@ -261,11 +274,3 @@ class CorrelatedPair:
             nodes, _ = gate.polynomials.gauss
             found = np.multiply.outer(found, np.ones_like(nodes) if other == index else nodes)
         return found
-
-
-def _at_most(law: Coefficients, count: int) -> IndependentCoefficients | BlendedCoefficients:
-    """Laws of the coefficients with no more nodes than this many."""
-    if isinstance(law, BlendedCoefficients):
-        return BlendedCoefficients(law.keep.compressed(count), law.target.compressed(count))
-    assert isinstance(law, IndependentCoefficients)
-    return IndependentCoefficients(law.keep.compressed(count), law.increment.compressed(count))

@@ -50,11 +50,11 @@ def test_the_table_names_every_fixed_point(tmp_path: Path) -> None:
     ("network", "arguments", "code", "message"),
     [
         (
-                mf.Network("lstm", {gate: mf.Gate(1.0, 0.5, 50.0) for gate in "ifgo"}),
-                [],
-                1,
-                "rounding allows 1e+10 at most",
-            ),
+            mf.Network("lstm", {gate: mf.Gate(1.0, 0.5, 50.0) for gate in "ifgo"}),
+            [],
+            1,
+            "rounding allows 1e+10 at most",
+        ),
         (GRU, ["--overlap", "2"], 2, "overlap: must be from -1 to 1, got 2.0"),
         (GRU, ["--power", "-1"], 2, "power: must be at least 0, got -1.0"),
     ],

@@ -473,3 +473,16 @@ def test_a_gpu_that_is_not_there_is_one_sentence(network: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("meanfield: device: CUDA cannot be used: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_errors_of_products_include_those_of_the_law() -> None:
+    """Slow and saturated gates: what the law of one copy is off by moves the pair too, by more than its own scatter."""
+    gates = {"i": gate(2.24, 0.89, -1.16, 0.91), "f": gate(0.05, 0.61, 4.0, 0.26), "g": gate(2.55, 1.21, 1.22, 0.63)}
+    network = mf.Network("lstm", {**gates, "o": gate(1.09, 1.52, -1.89, 0.45)})
+    inputs = mf.Inputs(power=0.74, overlap=-0.05)
+    exact = mf.fixed_points(network, inputs).overlaps[0].product
+    for seed in range(3):
+        law = mf.sample_law(network, inputs, chains=1 << 17, device="cpu", seed=seed)
+        product = mf.sample_overlap(law, device="cpu", seed=seed).products[0]
+        assert abs(product.value - exact.value) < 4.0 * product.error + exact.error
+        assert product.error < 1e-5 * exact.value

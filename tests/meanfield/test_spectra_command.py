@@ -24,7 +24,7 @@ def network(tmp_path: Path) -> Path:
 
 def test_numbers_of_a_network_at_rest(network: Path) -> None:
     # Without inputs and biases J is σ W: a quarter circle and a disc.
-    found = CliRunner().invoke(app, ["spectra", str(network), "--hidden", "64", "--power", "0", "--json"])
+    found = CliRunner().invoke(app, ["spectra", str(network), "--hidden", "512", "--power", "0", "--json"])
     assert found.exit_code == 0, found.output
     numbers = json.loads(found.stdout)
     assert numbers["singular_values_m1"]["value"] == pytest.approx(1.0, abs=1e-9)
@@ -39,10 +39,10 @@ def test_numbers_of_a_network_at_rest(network: Path) -> None:
 def test_files_and_table(network: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     density, picture = tmp_path / "density.csv", tmp_path / "spectra.png"
-    options = ["--hidden", "64", "--length", "8", "--density", str(density), "--plot", str(picture)]
+    options = ["--hidden", "512", "--length", "8", "--density", str(density), "--plot", str(picture)]
     found = CliRunner().invoke(app, ["spectra", str(network), *options])
     assert found.exit_code == 0, found.output
-    assert "vanilla, tied weights, 64 units" in found.stdout
+    assert "vanilla, tied weights, 512 units" in found.stdout
     rows = list(csv.DictReader(density.read_text().splitlines()))
     points, values = (np.array([float(row[name]) for row in rows]) for name in ("singular_value", "density"))
     assert np.trapezoid(values, points) == pytest.approx(1.0, abs=0.02)
