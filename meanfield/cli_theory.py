@@ -251,9 +251,9 @@ def spectra(
         for path in (density, plot):
             if path is not None:
                 check_writable(path)
-        shared = {"hidden": width, "length": length, "regime": regime.value, "seed": seed}
-        law = singular_values(network, given, **shared)
-        report = SpectraReport(network, regime.value, law, eigenvalues(network, given, **shared))
+        law = singular_values(network, given, hidden=width, length=length, regime=regime.value, seed=seed)
+        plane = eigenvalues(network, given, hidden=width, length=length, regime=regime.value, seed=seed)
+        report = SpectraReport(network, regime.value, law, plane)
         if density is not None:
             curve = law.density(np.linspace(0.001, 1.02, 400) * law.outer_edge.value)
             rows = zip(curve.points.tolist(), curve.values.tolist(), curve.errors.tolist(), strict=True)
@@ -261,7 +261,8 @@ def spectra(
         if plot is not None:
             from meanfield.validation.spectra_picture import simulated_spectra
 
-            simulated_spectra(network, given, **shared).draw(plot)
+            drawn = simulated_spectra(network, given, hidden=width, length=length, regime=regime.value, seed=seed)
+            drawn.draw(plot)
         if as_json:
             typer.echo(json.dumps(report.as_json(), indent=2, allow_nan=False))
         else:

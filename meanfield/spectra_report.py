@@ -10,9 +10,10 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from meanfield.eigenvalue_plane import EigenvalueBoundary, Eigenvalues
+from meanfield.eigenvalue_plane import Eigenvalues
 from meanfield.estimate import Estimate
 from meanfield.network import Network
+from meanfield.plane_curves import EigenvalueBoundary
 from meanfield.singular_value_density import SingularValues
 
 _QUANTILES = (0.05, 0.5, 0.95)

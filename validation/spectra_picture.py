@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.eigenvalue_plane import EigenvalueContour, eigenvalues
+from meanfield.eigenvalue_plane import eigenvalues
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.pictures import new_figure, save_figure
+from meanfield.plane_curves import EigenvalueContour
 from meanfield.sampling.population import Regime
 from meanfield.singular_value_density import Curve, singular_values
 from meanfield.validation.finite_width import jacobian
@@ -104,13 +105,13 @@ def simulated_spectra(
     law = singular_values(network, inputs, hidden=hidden, length=length, regime=regime, start="zero", seed=seed)
     plane = eigenvalues(network, inputs, hidden=hidden, length=length, regime=regime, start="zero", seed=seed)
     drawn = jacobian(network, inputs, hidden=hidden, length=length, networks=networks, seed=seed, regime=regime)
-    values = np.linalg.svd(drawn, compute_uv=False).ravel()
+    values: Float64 = np.asarray(np.linalg.svd(drawn, compute_uv=False).ravel(), dtype=np.float64)
     largest = max(float(values.max()), law.outer_edge.value)
     return SimulatedSpectra(
         network=network,
         hidden=hidden,
         singular_values=values,
-        eigenvalues=np.linalg.eigvals(drawn).ravel(),
+        eigenvalues=np.asarray(np.linalg.eigvals(drawn).ravel(), dtype=np.complex128),
         density=law.density(np.linspace(0.002, 1.05, points) * largest),
         contours=plane.contours(),
     )
