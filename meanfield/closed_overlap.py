@@ -10,7 +10,7 @@ E[δ_a δ_b] of a perturbation δ of the states.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -36,7 +36,8 @@ class OverlapFixedPoint:
     """An overlap that the network keeps; errors are bounds.
 
     Attributes:
-        overlap: correlation coefficient of the state between two copies; 1 where the state does not vary.
+        overlap: correlation coefficient of the state between two copies; 1 where the state does not vary, with an error
+            of 2 where it varies by less than rounding can tell.
         product: E[s_a s_b].
         slope: χ_C, that of the overlap map there.
         timescale: ξ = -1/log χ_C, None where χ_C is not between 0 and 1.
@@ -78,7 +79,11 @@ def closed_overlap(law: ClosedLaw) -> tuple[OverlapFixedPoint, ...]:
 def fixed_points_of(overlap_map: OverlapMap) -> tuple[OverlapFixedPoint, ...]:
     """All fixed points of a map between -1 and 1, as for :func:`closed_overlap`."""
     if not overlap_map.varies:
-        return (overlap_map.fixed_point(1.0, reached=True),)
+        alone = overlap_map.fixed_point(1.0, reached=True)
+        if any(value > 0.0 for name, value in overlap_map.law.parameters.items() if name.startswith("deviation ")):
+            # It varies by less than its variance's error: nothing is known of how alike copies are.
+            alone = replace(alone, overlap=Estimate(1.0, 2.0))
+        return (alone,)
     places = overlap_map.roots()
     if not places:
         raise NotConverged("the overlap map has no fixed point that its errors leave standing")
@@ -97,6 +102,11 @@ class CopiesOfLaw(Protocol):
     @property
     def second_moment(self) -> Estimate:
         """The same."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Means and deviations of the Gaussian variables."""
         ...
 
     def moved(self) -> Sequence[tuple[Self, float]]:

@@ -21,6 +21,7 @@ _MORE = 10  # digits that single copies have beyond pairs, so that pairs need no
 _FOR_VARIANCE = (0, 30)  # digits more, one after the other, for states that hardly vary
 _STEEPEST = 1e4  # relative change of a slope with that of the second moment, where gates are shut
 _FIRST_STEP = 6  # digits beyond half of them
+_SLOPE = 4  # the same, which slopes have at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,14 +197,16 @@ def precise_overlap(law: PreciseLaw, overlap: float, digits: int) -> PrecisePoin
             bend = min(abs(slope.value - before[1]), abs(lacking.value - before[2]))
             curvature = bend / abs(product - before[0])
         left = curvature * step.value**2 / abs(lacking.value)
-        if asked == digits and (before is not None or not step.value) and left <= step.error:
+        # Where memory is long the slope is one but for what is lost, and changes no more than that.
+        size = min(abs(slope.value), copies.reacting())
+        near = left <= step.error and curvature * abs(step.value) <= size * mp.mpf(10) ** (-digits // 2 - _SLOPE)
+        if asked == digits and (before is not None or not step.value) and near:
             # What E[s] and E[s²] are off by moves the fixed point by about as much, over 1 - slope.
             of_law = copies.response(law.mean.error, law.second_moment.error) / abs(lacking.value)
             share = _STEEPEST * of_law / variance.value
             error = step.error + left + of_law
             value = (product + step.value - mean**2) / variance.value
-            # Where memory is long the slope is one but for what is lost, and changes no more than that.
-            off = curvature * (abs(step.value) + error) + share * min(abs(slope.value), copies.reacting())
+            off = curvature * (abs(step.value) + error) + share * size
             return PrecisePoint(
                 Precise(value, (error + variance.error) / variance.value),
                 PreciseGrowth(Precise(slope.value, slope.error + off), Precise(lacking.value, lacking.error + off)),

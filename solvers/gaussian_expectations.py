@@ -17,6 +17,7 @@ _REACHES = (9.0, 14.0, 22.0, 38.0)  # beyond 9 lie 2e-19 of the normal mass; bey
 _NODES = 64  # to begin with, for the smallest reach
 _MOST = {1: 1 << 19, 2: 6144}  # nodes a dimension
 _NEGLIGIBLE = 1e-17
+_ROUNDING = 2e-15  # of sums, relative to E|f|
 
 
 def normal_expectation(
@@ -72,7 +73,7 @@ def _refined(
             return None
         error = abs(value - previous)
         if error <= tolerance * size:
-            return value, max(error, 1e-16 * size) + beyond
+            return value, max(error, _ROUNDING * size) + beyond
         if 2 * count > _MOST[dimensions]:
             if error <= 1e-6 * size:
                 return value, error + beyond
