@@ -101,7 +101,7 @@ class _Step:
         self._products: list[PairForm] = [{}]
         self.gains, self.reads, noises = [], [], []
         for each in definition.fields:
-            gain = getattr(law.network.gates[each.gate], each.gain)
+            gain = getattr(law.network.laws[each.gate], each.gain)
             if gain > 0.0 and f"field {each.name}" in variables:
                 self.gains.append(gain**2)
                 self.reads.append(each.carrier)

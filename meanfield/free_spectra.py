@@ -242,12 +242,7 @@ def free_singular_values(
     inputs = inputs if inputs is not None else Inputs()
     if steps > 1 and not isinstance(network.definition, Vanilla):
         raise InvalidInput(f"steps: must be 1 for cell {network.cell!r}, whose skip paths are not free, got {steps}")
-    scale = math.sqrt(matrices.moments()[0])
-    gates = {
-        name: replace(gate, recurrent_gain=scale * gate.recurrent_gain) if scale != 1.0 else gate
-        for name, gate in network.gates.items()
-    }
-    law = closed_law(Network(network.cell, gates), inputs)
+    law = closed_law(replace(network, ensemble=matrices), inputs)
     gain = network.gates[network.definition.fields[0].gate].recurrent_gain
 
     def moments(law: ClosedLaw, coarse: bool = False) -> Float64:

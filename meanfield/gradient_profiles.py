@@ -135,6 +135,7 @@ def pull_back_of(
         images=_streams(trajectory, _TRANSPOSED),
         tied=trajectory.regime == "tied",
         device=trajectory.layout.device,
+        orthogonal=trajectory.network.nearly_orthogonal,
         jacobian_steps=length,
         windows=windows,
         changed_drives=changed_drives,
@@ -190,6 +191,8 @@ def _second_moment(trajectory: Trajectory, adjoint: AdjointRun) -> Float64:
         adjoint,
         images=_streams(trajectory, _TANGENT),
         device=trajectory.layout.device,
+        excess=trajectory.network.spread_of_matrices,
+        orthogonal=trajectory.network.nearly_orthogonal,
     )
     return _per_group(log_moment[None])[0]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from meanfield.errors import InvalidInput
+from meanfield.weight_ensembles import Ensemble, as_ensemble
 
 if TYPE_CHECKING:
     from meanfield.cells.cell import Cell
 
+_NARROW = 0.05  # spread of squared singular values up to which matrices count as orthogonal
 _DEVIATIONS = ("recurrent_gain", "input_gain", "bias_std", "recurrent_bias_std")
 
 
@@ -21,7 +23,7 @@ class Gate:
     """Laws of one gate's weights and biases (theory, section 1).
 
     Attributes:
-        recurrent_gain: σ; recurrent weights are N(0, σ²/N).
+        recurrent_gain: σ; recurrent weights are N(0, σ²/N), or of another ensemble times σ.
         input_gain: ν; input weights are N(0, ν²/M).
         bias_mean: μ, of the whole bias.
         bias_std: ρ, its spread over units.
@@ -69,7 +71,8 @@ class Network:
     Attributes:
         cell: name of the cell, one of :func:`meanfield.cells.names`.
         gates: the law of every gate of that cell.
-        ensemble: law of the recurrent matrices; Gaussian.
+        ensemble: law of the recurrent matrices of all gates at σ = 1: an :class:`meanfield.Ensemble` or its name,
+            "gaussian", "orthogonal" or "svd"; Gaussian by default.
 
     Raises:
         InvalidInput: if the cell, a gate or the ensemble is unknown, a gate is missing, or a gate is given a weight
@@ -83,7 +86,7 @@ class Network:
 
     cell: str
     gates: Mapping[str, Gate] = field(default_factory=dict)
-    ensemble: str = "gaussian"
+    ensemble: Ensemble | str = "gaussian"
 
     def __post_init__(self) -> None:
         definition = self.definition
@@ -96,8 +99,7 @@ class Network:
         missing = [name for name in definition.gates if name not in self.gates]
         if missing:
             raise InvalidInput(f"gates: cell {self.cell} needs gates {wanted}; missing {', '.join(missing)}")
-        if self.ensemble != "gaussian":
-            raise InvalidInput(f"ensemble: must be 'gaussian', got {self.ensemble!r}")
+        object.__setattr__(self, "ensemble", as_ensemble(self.ensemble))
         used = {(each.gate, each.gain) for each in definition.fields}
         used |= {(name, "input_gain") for name in definition.input_gates}
         for name, gate in self.gates.items():
@@ -126,10 +128,45 @@ class Network:
 
         return find(self.cell)
 
+    @property
+    def matrices(self) -> Ensemble:
+        """The ensemble of the recurrent matrices."""
+        return as_ensemble(self.ensemble)
+
+    @property
+    def laws(self) -> Mapping[str, Gate]:
+        """Gates of the Gaussian network whose states and gradients are the same as N → ∞.
+
+        Matrices that are invariant under rotations from both sides act on vectors that do not depend on them as
+        Gaussian ones of the same mean square do (docs/ensembles.md): the gain is σ √(E tr W Wᵀ/N).
+
+        >>> Network("vanilla", {"h": Gate(recurrent_gain=1.0)}, Ensemble("svd", centre=2.0)).laws["h"].recurrent_gain
+        2.000008333316667
+        """
+        scale = math.sqrt(self.matrices.moments()[0])
+        if scale == 1.0:
+            return self.gates
+        return {name: replace(gate, recurrent_gain=scale * gate.recurrent_gain) for name, gate in self.gates.items()}
+
+    @property
+    def spread_of_matrices(self) -> float:
+        """κ = E tr (W Wᵀ)²/N over (E tr W Wᵀ/N)² less 1: 1 of Gaussian matrices, 0 of orthogonal ones.
+
+        >>> Network("vanilla", {"h": Gate(recurrent_gain=3.0)}).spread_of_matrices
+        1.0
+        """
+        first, second = self.matrices.moments()
+        return second / first**2 - 1.0 if first > 0.0 else 0.0
+
+    @property
+    def nearly_orthogonal(self) -> bool:
+        """Whether populations take the matrices as orthogonal at finite width; as N → ∞ it does not matter."""
+        return self.spread_of_matrices < _NARROW
+
     def as_json(self) -> dict[str, Any]:
         """The content of a network file."""
         return {
             "cell": self.cell,
             "gates": {name: gate.as_json() for name, gate in self.gates.items()},
-            "ensemble": self.ensemble,
+            "ensemble": self.matrices.as_json(),
         }

@@ -80,7 +80,7 @@ def squared_gains(network: Network, noises: Mapping[str, tuple[str, ...]], carri
         for member in members:
             if member in fields:
                 field = fields[member]
-                row[field.carrier] += getattr(network.gates[field.gate], field.gain) ** 2
+                row[field.carrier] += getattr(network.laws[field.gate], field.gain) ** 2
     return gains
 
 
@@ -105,7 +105,7 @@ def _member(
         power = law.input_gain**2 * inputs.power if name in cell.input_gates else 0.0
         return law.bias_mean, power + law.bias_std**2, power * inputs.overlap + law.bias_std**2
     field = next(each for each in cell.fields if each.name == name)
-    law = network.gates[field.gate]
+    law = network.laws[field.gate]
     gain = getattr(law, field.gain) ** 2
     second_bias = field.gate in cell.recurrent_bias_gates
     mean, spread = (law.recurrent_bias_mean, law.recurrent_bias_std**2) if second_bias else (0.0, 0.0)

@@ -132,7 +132,7 @@ class Copies:
             values = [left[i - 1] * right[j - 1] if i else right[j - 1] for i, j in pairs]
             return values + [left[count + i - 1] * right[count + j - 1] for i, j in pairs if i]
 
-        mean, variance = self._mean_of(name), (self.single or self).covariance(name)[0].value
+        mean, variance = self.mean_of(name), (self.single or self).covariance(name)[0].value
         deviation = mp.sqrt(variance)
         places = variable.transitions
         if self.single is None or not variance:
@@ -161,7 +161,7 @@ class Copies:
                 if kind == "drive":
                     value = value + self._drive(which)
                     continue
-                gate, carrier, gain = self._field(which)
+                gate, carrier, gain = self.recurrent_field(which)
                 law = self.network.gates[gate]
                 if gate in self.network.definition.recurrent_bias_gates:
                     value = value + mp.mpf(law.recurrent_bias_std) ** 2
@@ -179,22 +179,23 @@ class Copies:
             power = mp.mpf(law.input_gain) ** 2 * mp.mpf(self.inputs.power) * mp.mpf(overlap)
         return power + mp.mpf(law.bias_std) ** 2
 
-    def _mean_of(self, name: str) -> HighPrecision:
+    def mean_of(self, name: str) -> HighPrecision:
+        """Mean of a Gaussian variable."""
         total = mp.zero
         for member in self.cell.variables[name].members:
             kind, which = member.split(" ", 1)
             if kind == "drive":
                 total += mp.mpf(self.network.gates[which].bias_mean)
             else:
-                gate, _, _ = self._field(which)
+                gate, _, _ = self.recurrent_field(which)
                 if gate in self.network.definition.recurrent_bias_gates:
                     total += mp.mpf(self.network.gates[gate].recurrent_bias_mean)
         return total
 
-    def _field(self, name: str) -> tuple[str, int, HighPrecision]:
+    def recurrent_field(self, name: str) -> tuple[str, int, HighPrecision]:
         """Gate, carrier and gain of a recurrent field."""
         found = next(each for each in self.network.definition.fields if each.name == name)
-        return found.gate, found.carrier, mp.mpf(getattr(self.network.gates[found.gate], found.gain))
+        return found.gate, found.carrier, mp.mpf(getattr(self.network.laws[found.gate], found.gain))
 
     def _carrier(self, index: int) -> tuple[Precise, Precise]:
         """E[p_a p_b] of a carrier, and its derivative in E[s_a s_b]."""

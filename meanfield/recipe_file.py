@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from meanfield.errors import InvalidInput
 from meanfield.network import Gate, Network
+from meanfield.weight_ensembles import Ensemble
 
 FORMAT: Literal["meanfield.recipe/1"] = "meanfield.recipe/1"
 
@@ -39,6 +40,47 @@ class WeightLaw(Strict):
         return self
 
 
+class OrthogonalLaw(Strict):
+    """Law of a square recurrent matrix: ``gain`` times an orthogonal matrix of the uniform (Haar) law."""
+
+    law: Literal["orthogonal"]
+    gain: Positive
+
+
+class SingularValueLaw(Strict):
+    """Law of a square recurrent matrix: ``gain`` U diag(s) Vᵀ with U and V of the uniform law on orthogonal matrices.
+
+    The s are independent and uniform from ``centre - half_width`` to ``centre + half_width``.
+    """
+
+    law: Literal["svd"]
+    gain: Positive
+    centre: Positive
+    half_width: Positive
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Self:
+        if self.half_width > self.centre:
+            raise ValueError(f"half_width must not exceed centre = {self.centre!r}, got {self.half_width!r}")
+        return self
+
+
+def _law_of(value: Any) -> str:
+    return str(value.get("law", "normal") if isinstance(value, dict) else getattr(value, "law", "normal"))
+
+
+RecurrentLaw = Annotated[
+    Annotated[WeightLaw, Tag("normal")]
+    | Annotated[OrthogonalLaw, Tag("orthogonal")]
+    | Annotated[SingularValueLaw, Tag("svd")],
+    Discriminator(
+        _law_of,
+        custom_error_type="law",
+        custom_error_message="must be 'normal', 'orthogonal' or 'svd'",
+    ),
+]
+
+
 class BiasLaw(Strict):
     """Law of a bias: independent normal entries."""
 
@@ -53,7 +95,7 @@ class GateLaws(Strict):
     ``recurrent_bias`` is the second bias of gate h of gru_reset_after, inside the reset product.
     """
 
-    recurrent: WeightLaw | None = None
+    recurrent: RecurrentLaw | None = None
     input: WeightLaw | None = None
     bias: BiasLaw
     recurrent_bias: BiasLaw | None = None
@@ -125,12 +167,29 @@ class Method(Strict):
     parameters: dict[str, Number] = Field(description="the searched parameters")
 
 
+class SvdEnsemble(Strict):
+    """Matrices U diag(s) Vᵀ with s uniform from ``centre - half_width`` to ``centre + half_width``."""
+
+    name: Literal["svd"]
+    centre: Positive = 1.0
+    half_width: Positive = 0.01
+
+
+EnsembleEntry = Annotated[
+    Annotated[Literal["gaussian", "orthogonal", "svd"], Tag("named")] | Annotated[SvdEnsemble, Tag("svd")],
+    Discriminator(lambda value: "svd" if isinstance(value, dict | SvdEnsemble) else "named"),
+]
+_TAGS = {"recurrent": ("normal", "orthogonal", "svd"), "ensemble": ("named", "svd")}
+
+
 class RecipeFile(Strict):
     """An initialisation of a recurrent layer with what theory predicts for it."""
 
     format: Literal["meanfield.recipe/1"]
     cell: str
-    ensemble: Literal["gaussian"] = "gaussian"
+    ensemble: EnsembleEntry = Field(
+        default="gaussian", description="of all recurrent matrices, as their laws spell out"
+    )
     gates: dict[str, GateLaws]
     task: Task
     predictions: Predictions
@@ -141,7 +200,10 @@ class RecipeFile(Strict):
 
     @model_validator(mode="after")
     def _a_network(self) -> Self:
-        network_of(self.cell, self.gates)
+        described = network_of(self.cell, self.gates)
+        stated = ensemble_of(self.ensemble)
+        if described.matrices != stated and any(laws.recurrent is not None for laws in self.gates.values()):
+            raise ValueError(f"ensemble is {stated.name!r}, but the recurrent laws are {described.matrices.name!r}")
         return self
 
 
@@ -161,7 +223,7 @@ class NetworkFile(Strict):
 
     cell: str
     gates: dict[str, GateEntry]
-    ensemble: Literal["gaussian"] = "gaussian"
+    ensemble: EnsembleEntry = "gaussian"
 
 
 def laws_of(network: Network, *, hidden: int, inputs: int) -> dict[str, GateLaws]:
@@ -173,7 +235,7 @@ def laws_of(network: Network, *, hidden: int, inputs: int) -> dict[str, GateLaws
     for name, gate in network.gates.items():
         reads_input = name in definition.input_gates or name in embedding
         laws[name] = GateLaws(
-            recurrent=_weights(gate.recurrent_gain, hidden) if name in recurrent else None,
+            recurrent=_recurrent(network.matrices, gate.recurrent_gain, hidden) if name in recurrent else None,
             input=_weights(gate.input_gain, hidden if name in embedding else inputs) if reads_input else None,
             bias=BiasLaw(mean=gate.bias_mean, std=gate.bias_std),
             recurrent_bias=BiasLaw(mean=gate.recurrent_bias_mean, std=gate.recurrent_bias_std)
@@ -187,8 +249,12 @@ def network_of(cell: str, gates: dict[str, GateLaws]) -> Network:
     """The network whose laws these are.
 
     Raises:
-        InvalidInput: if the cell or a gate is unknown, or a gate is missing.
+        InvalidInput: if the cell or a gate is unknown, or a gate is missing, or gates are of different ensembles.
     """
+    ensembles = {_ensemble_of_law(laws.recurrent) for laws in gates.values() if laws.recurrent is not None}
+    if len(ensembles) > 1:
+        names = ", ".join(sorted(each.name for each in ensembles))
+        raise InvalidInput(f"gates: the recurrent matrices of all gates must be of one ensemble, got {names}")
     return Network(
         cell,
         {
@@ -202,7 +268,25 @@ def network_of(cell: str, gates: dict[str, GateLaws]) -> Network:
             )
             for name, laws in gates.items()
         },
+        *ensembles,
     )
+
+
+def ensemble_of(entry: EnsembleEntry) -> Ensemble:
+    """The ensemble that a file names."""
+    return Ensemble(entry) if isinstance(entry, str) else Ensemble(entry.name, entry.centre, entry.half_width)
+
+
+def _ensemble_of_law(law: RecurrentLaw) -> Ensemble:
+    if isinstance(law, SingularValueLaw):
+        return Ensemble("svd", law.centre, law.half_width)
+    return Ensemble("orthogonal" if isinstance(law, OrthogonalLaw) else "gaussian")
+
+
+def _recurrent(ensemble: Ensemble, gain: float, hidden: int) -> RecurrentLaw:
+    if ensemble.name == "svd":
+        return SingularValueLaw(law="svd", gain=gain, centre=ensemble.centre, half_width=ensemble.half_width)
+    return OrthogonalLaw(law="orthogonal", gain=gain) if ensemble.name == "orthogonal" else _weights(gain, hidden)
 
 
 def parse_recipe(content: Any, name: str) -> RecipeFile:
@@ -225,7 +309,9 @@ def parse_network(content: Any, name: str) -> Network:
     parsed = _parse(NetworkFile, content, name)
     try:
         return Network(
-            parsed.cell, {gate: Gate(**entry.model_dump()) for gate, entry in parsed.gates.items()}, parsed.ensemble
+            parsed.cell,
+            {gate: Gate(**entry.model_dump()) for gate, entry in parsed.gates.items()},
+            ensemble_of(parsed.ensemble),
         )
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from error
@@ -236,12 +322,20 @@ def _parse(model: type[Model], content: Any, name: str) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = _path(first["loc"])
         got = first["input"]
+        if first["type"] == "law":
+            path, got = f"{path}.law", _law_of(got)
         shown = "" if isinstance(got, dict | list) or first["type"] == "missing" else f", got {got!r}"
         message = first["msg"].removeprefix("Value error, ")
         message = "unknown field" if first["type"] == "extra_forbidden" else message[0].lower() + message[1:]
         raise InvalidInput(f"{name}: {path + ': ' if path else ''}{message}{shown}") from error
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    """Where in a file a field is, without the alternatives that were tried for it."""
+    shown = [part for index, part in enumerate(place) if not index or part not in _TAGS.get(str(place[index - 1]), ())]
+    return ".".join(map(str, shown))
 
 
 def _weights(gain: float, fan_in: int) -> WeightLaw:

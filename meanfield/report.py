@@ -12,7 +12,7 @@ from rich.text import Text
 from meanfield.analyses import Analysis
 from meanfield.closed_maps import FixedPoints
 from meanfield.estimate import Estimate
-from meanfield.recipe_file import EstimateEntry, Predictions
+from meanfield.recipe_file import EstimateEntry, Predictions, RecurrentLaw, WeightLaw
 from meanfield.recipes import Recipe
 from meanfield.samples import Samples
 
@@ -140,12 +140,12 @@ def recipe_table(recipe: Recipe) -> RenderableType:
     gates = Table(
         title=f"{content.cell} for {task.length} steps, {task.hidden} units, {task.input_size} inputs", title_style=""
     )
-    for heading in ("gate", "recurrent std", "input std", "bias mean", "bias std"):
+    for heading in ("gate", "recurrent weights", "input std", "bias mean", "bias std"):
         gates.add_column(heading, justify="left" if heading == "gate" else "right")
     for name, laws in content.gates.items():
         gates.add_row(
             name,
-            _show(laws.recurrent.std if laws.recurrent else None),
+            _recurrent(laws.recurrent),
             _show(laws.input.std if laws.input else None),
             _show(laws.bias.mean),
             _show(laws.bias.std),
@@ -167,6 +167,12 @@ def recipe_table(recipe: Recipe) -> RenderableType:
     if content.method.binding:
         parts.append(Text(f"Active penalties of the objective: {', '.join(content.method.binding)}.", style="dim"))
     return Group(*parts)
+
+
+def _recurrent(law: RecurrentLaw | None) -> str:
+    if law is None:
+        return _show(None)
+    return f"std {_show(law.std)}" if isinstance(law, WeightLaw) else f"{_show(law.gain)} × {law.law}"
 
 
 def _reach(predictions: Predictions) -> str:

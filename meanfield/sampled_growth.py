@@ -80,7 +80,7 @@ def sample_growth(
     log_sizes, signs = gradient_profile(
         growth_program(cell, 2 if isinstance(law, PairLaw) else 1),
         parameters,
-        field_gains(cell, single.network.gates).astype(np.float64),
+        field_gains(cell, single.network.laws).astype(np.float64),
         chains=chains,
         burn_in=single.burn_in,
         steps=length,

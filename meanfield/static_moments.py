@@ -65,8 +65,8 @@ class StaticMoments:
     @cached_property
     def gains(self) -> Float64:
         """σ_k of every field, (fields,)."""
-        gates = self.network.gates
-        return np.array([getattr(gates[each.gate], each.gain) for each in self.network.definition.fields], np.float64)
+        laws = self.network.laws
+        return np.array([getattr(laws[each.gate], each.gain) for each in self.network.definition.fields], np.float64)
 
     @cached_property
     def carrier_of(self) -> NDArray[np.intp]:

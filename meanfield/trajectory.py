@@ -147,7 +147,14 @@ def run(
         length += 1
     steps = length + (LONGEST_TRANSIENT if start == "stationary" else 0)
     population = Population(
-        network.definition, network.gates, inputs, layout=layout, steps=steps, regime=regime, seed=seed
+        network.definition,
+        network.laws,
+        inputs,
+        layout=layout,
+        steps=steps,
+        regime=regime,
+        seed=seed,
+        orthogonal=network.nearly_orthogonal,
     )
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", under="ignore"):
         transient = _settle(population) if start == "stationary" else 0

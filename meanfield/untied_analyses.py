@@ -30,7 +30,8 @@ class UntiedTheory:
     Attributes:
         found: moments, growth, overlaps.
         profile: G(τ) at lags 0 to the length.
-        log_spread: log m2(T)/m1(T)²; None where only a population knows it.
+        log_spread: log m2(T)/m1(T)²; None where only a population knows it: for LSTMs, and matrices that are not
+            Gaussian.
         second_moment_of_step: m2 of one step; likewise.
     """
 
@@ -112,4 +113,6 @@ def untied_theory(network: Network, inputs: Inputs, length: int) -> UntiedTheory
         return None
     first = isometry.first_moments
     from_zero = Profile(np.arange(length + 1), np.append(0.0, first.log_values), np.append(0.0, first.relative_errors))
+    if network.matrices.name != "gaussian":
+        return UntiedTheory(found, from_zero, None, None)
     return UntiedTheory(found, from_zero, isometry.log_spread, isometry.second_moments.at(1))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.checks import check_count, check_number
 from meanfield.errors import InvalidInput
-from meanfield.solvers.continuous_laws import UniformBand
-from meanfield.solvers.free_laws import MarchenkoPastur, PointMass, PositiveLaw
+
+if TYPE_CHECKING:
+    from meanfield.solvers.free_laws import PositiveLaw
 
 Float64 = NDArray[np.float64]
 
@@ -66,6 +68,9 @@ class Ensemble:
         >>> Ensemble("orthogonal").law(2.0).highest
         4.0
         """
+        from meanfield.solvers.continuous_laws import UniformBand
+        from meanfield.solvers.free_laws import MarchenkoPastur, PointMass
+
         low, high = gain * (self.centre - self.half_width), gain * (self.centre + self.half_width)
         if gain == 0.0:
             return PointMass(0.0)
@@ -77,8 +82,18 @@ class Ensemble:
 
     def moments(self) -> tuple[float, float]:
         """E tr W Wᵀ/N and E tr (W Wᵀ)²/N at σ = 1, N → ∞; others have factors σ² and σ⁴."""
-        first, second = self.law(1.0).moments(2)
-        return float(first), float(second)
+        if self.name == "gaussian":
+            return 1.0, 2.0
+        if self.name == "orthogonal":
+            return 1.0, 1.0
+        c, r = self.centre**2, self.half_width**2
+        return c + r / 3.0, c**2 + 2.0 * c * r + r**2 / 5.0
+
+    def as_json(self) -> str | dict[str, Any]:
+        """Its name; of svd an object with its numbers."""
+        if self.name != "svd":
+            return self.name
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def draw(self, generator: np.random.Generator, rows: int, columns: int, *, gain: float = 1.0) -> Float64:
         """Draw a matrix.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from meanfield.sampling.cell import GateLaw, RecurrentCell, field_gains, fields_of_carrier
 from meanfield.solvers.lazy_matrix import Device, LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
+from meanfield.solvers.orthonormal_rows import rows_of
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -73,6 +74,7 @@ def pull_back(
     images: Sequence[Sequence[np.random.Generator]],
     tied: bool,
     device: Device = "cpu",
+    orthogonal: bool = False,
     jacobian_steps: int | None = None,
     windows: int = 0,
     changed_drives: Callable[[int], tuple[int, Mapping[str, Array]] | None] | None = None,
@@ -87,6 +89,7 @@ def pull_back(
         images: for every carrier a generator for each (group, sequence) pair, group-major.
         tied: whether the matrices are the same at every step.
         device: where the matrices are kept and applied.
+        orthogonal: whether the matrices are orthogonal rather than Gaussian, which is seen at finite width only.
         jacobian_steps: how many steps back the adjoint state is kept; all of them by default.
         windows: number of windows in which inputs are changed.
         changed_drives: for a step, the window it lies in and the change of the drive of every input gate.
@@ -99,7 +102,8 @@ def pull_back(
     gains = field_gains(cell, laws)
     matrices = [
         LazyGaussianMatrix(
-            images[carrier],
+            # Transposes of several blocks add up, and their images are no longer orthogonal.
+            rows_of(images[carrier], units=units, blocks=1, orthogonal=orthogonal and len(members) == 1, remember=tied),
             rows=units,
             columns=len(members) * units,
             units=units,

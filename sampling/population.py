@@ -21,6 +21,7 @@ from meanfield.sampling.cell_kernels import cell_kernels
 from meanfield.sampling.drives import InputDrives, InputSource
 from meanfield.solvers.lazy_matrix import Device, LazyGaussianMatrix
 from meanfield.solvers.linear_circuit import LinearCircuit
+from meanfield.solvers.orthonormal_rows import rows_of
 
 Regime = Literal["tied", "untied"]
 Float32 = NDArray[np.float32]
@@ -68,6 +69,7 @@ class Population:
         steps: int,
         regime: Regime = "tied",
         seed: int = 0,
+        orthogonal: bool = False,
     ) -> None:
         """Start from the zero state.
 
@@ -80,6 +82,7 @@ class Population:
                 min(steps × sequences, units) × (1 + fields) for the recurrent matrices.
             regime: ``"tied"`` weights or ``"untied"`` ones, redrawn at every step.
             seed: the one integer that everything random follows from.
+            orthogonal: whether the matrices are orthogonal rather than Gaussian, which is seen at finite width only.
         """
         self.cell, self.laws, self.layout, self.regime, self.seed = cell, laws, layout, regime, seed
         self.step = 0
@@ -103,7 +106,13 @@ class Population:
         self._by_carrier = fields_of_carrier(cell)
         self._matrices = [
             LazyGaussianMatrix(
-                generators(seed, 2 + carrier, layout.groups),
+                rows_of(
+                    generators(seed, 2 + carrier, layout.groups),
+                    units=layout.units,
+                    blocks=len(fields),
+                    orthogonal=orthogonal,
+                    remember=tied,
+                ),
                 rows=len(fields) * layout.units,
                 columns=layout.units,
                 units=layout.units,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.solvers.lazy_matrix_cpu import CpuSpan
+from meanfield.solvers.orthonormal_rows import NormalRows
 
 if TYPE_CHECKING:
     from meanfield.solvers.lazy_matrix_cuda import CudaSpan
@@ -39,7 +40,7 @@ class LazyGaussianMatrix:
 
     def __init__(
         self,
-        generators: Sequence[np.random.Generator],
+        generators: Sequence[NormalRows],
         *,
         rows: int,
         columns: int,
@@ -52,7 +53,8 @@ class LazyGaussianMatrix:
         """Set up an unrevealed matrix for every generator.
 
         Args:
-            generators: one random generator a group; a group's matrix depends on its own generator only.
+            generators: one random generator a group; a group's matrix depends on its own generator only. One that
+                draws orthonormal rows makes the matrix orthogonal.
             rows: length of an image.
             columns: length of a vector.
             units: N in the entries' variance 1/N.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from meanfield.solvers.group_products import over_groups
 from meanfield.solvers.lazy_matrix_kernels import kernels
+from meanfield.solvers.orthonormal_rows import NormalRows
 
 Float32 = NDArray[np.float32]
 Revealed = tuple[Float32, Float32]
@@ -25,7 +26,7 @@ class CpuSpan:
 
     def __init__(
         self,
-        generators: Sequence[np.random.Generator],
+        generators: Sequence[NormalRows],
         *,
         rows: int,
         columns: int,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meanfield.errors import InvalidInput
 from meanfield.solvers.lazy_matrix_cuda_kernels import THREADS, kernels
+from meanfield.solvers.orthonormal_rows import NormalRows
 
 Float32 = NDArray[np.float32]
 Revealed = tuple[Float32, Float32]
@@ -29,7 +30,7 @@ class CudaSpan:
 
     def __init__(
         self,
-        generators: Sequence[np.random.Generator],
+        generators: Sequence[NormalRows],
         *,
         rows: int,
         columns: int,

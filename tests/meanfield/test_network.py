@@ -44,7 +44,7 @@ def test_network_refuses(cell: str, gates: dict[str, Gate], message: str) -> Non
 
 
 def test_network_refuses_an_unknown_ensemble() -> None:
-    with pytest.raises(InvalidInput, match="ensemble: must be 'gaussian'"):
+    with pytest.raises(InvalidInput, match="ensemble: must be one of 'gaussian'"):
         Network("vanilla", {"h": Gate()}, ensemble="cauchy")
 
 
