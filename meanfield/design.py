@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,97 +15,22 @@ from scipy.stats import qmc
 
 from meanfield.errors import Infeasible, InvalidInput, NotConverged
 from meanfield.inputs import Inputs, MeasuredInputs
-from meanfield.network import Gate, Network
+from meanfield.network import Network
 from meanfield.objective import SEQUENCES, Terms, evaluate, peak_power
 from meanfield.sampling.population import Layout
+from meanfield.search_spaces import search_space
+from meanfield.weight_ensembles import Ensemble, as_ensemble
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(evaluations made, evaluations at most, best value so far)."""
 
-# Held fixed (docs/objective.md): recurrent gains, spread of biases, input gains of the gates that are not searched.
-RECURRENT_GAIN = 0.02
-OTHER_INPUT_GAIN = 0.1
+_WORST = -1e6  # value of a candidate that leaves the range of numbers
+_FEWEST = 8  # evaluations that a budget must allow
 
 SCAN = 32  # points of the Sobol scan, a power of two
 REFINEMENT = 40  # evaluations of the local refinement at most
 _SEARCH_GROUPS, _SEARCH_UNITS = 4, 96
 _LARGEST_INPUT_GAIN = 1e3
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One searched number: its range, which may depend on the length, and whether it is searched by its logarithm."""
-
-    name: str
-    lowest: Callable[[int], float]
-    highest: Callable[[int], float]
-    logarithmic: bool = False
-
-    def value(self, share: float, length: int) -> float:
-        """The value at a share between 0 and 1 of the range."""
-        low, high = self.lowest(length), self.highest(length)
-        if self.logarithmic:
-            return float(low * (high / low) ** share)
-        return float(low + share * (high - low))
-
-
-def _constant(value: float) -> Callable[[int], float]:
-    return lambda length: value
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """What is searched for a cell, and how a point of it becomes a network."""
-
-    parameters: tuple[Parameter, ...]
-    gates: Callable[[dict[str, float], float], dict[str, Gate]]
-
-    def values(self, point: NDArray[np.float64], length: int) -> dict[str, float]:
-        return {p.name: p.value(float(share), length) for p, share in zip(self.parameters, point, strict=True)}
-
-
-def _gate(drive: float, root_power: float, bias: float = 0.0) -> Gate:
-    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=drive / root_power, bias_mean=bias)
-
-
-def _lstm_gates(values: dict[str, float], root_power: float) -> dict[str, Gate]:
-    keep = values["keep_bias"]
-    other = Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN)
-    return {
-        "i": _gate(values["write_drive"], root_power, -values["write_bias_share"] * keep),
-        "f": Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN, bias_mean=keep),
-        "g": _gate(values["content_drive"], root_power),
-        "o": other,
-    }
-
-
-def _gru_gates(values: dict[str, float], root_power: float) -> dict[str, Gate]:
-    return {
-        "f": _gate(values["write_drive"], root_power, values["keep_bias"]),
-        "r": Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN),
-        "h": _gate(values["content_drive"], root_power),
-    }
-
-
-_CONTENT = Parameter("content_drive", _constant(0.3), _constant(3.0), logarithmic=True)
-_LSTM = SearchSpace(
-    (
-        Parameter("keep_bias", lambda length: math.log(length), lambda length: math.log(4 * length)),
-        Parameter("write_bias_share", _constant(0.0), _constant(1.0)),
-        Parameter("write_drive", _constant(0.1), _constant(3.0), logarithmic=True),
-        _CONTENT,
-    ),
-    _lstm_gates,
-)
-_GRU = SearchSpace(
-    (
-        Parameter("keep_bias", lambda length: math.log(length / 2), lambda length: math.log(4 * length)),
-        Parameter("write_drive", _constant(0.3), _constant(6.0), logarithmic=True),
-        _CONTENT,
-    ),
-    _gru_gates,
-)
-SPACES = {"lstm": _LSTM, "gru_reset_after": _GRU, "gru": _GRU}
 
 
 @dataclass(frozen=True)
@@ -164,21 +90,35 @@ class Design:
     status: str
 
 
-def search(cell: str, inputs: Inputs, *, length: int, seed: int, progress: Progress | None = None) -> Design:
+def search(
+    cell: str,
+    inputs: Inputs,
+    *,
+    length: int,
+    seed: int,
+    ensemble: Ensemble | str | None = None,
+    budget: float | None = None,
+    progress: Progress | None = None,
+) -> Design:
     """Find the gains and biases with the largest objective: a Sobol scan, then Nelder-Mead from its best point.
 
     Args:
-        cell: ``"lstm"``, ``"gru"`` or ``"gru_reset_after"``.
+        cell: one that recipes are designed for.
         inputs: of the task.
         length: T.
         seed: of the scan and of the population's random numbers, which all candidates share.
+        ensemble: of the recurrent matrices; by default orthogonal for cells without gates, Gaussian for others.
+        budget: seconds after which no further network is evaluated; what is found then depends on the machine.
         progress: told after every evaluation.
 
     Raises:
-        InvalidInput: if there is no search space for the cell.
-        Infeasible: if the inputs have no power, or no candidate stays within the range of numbers.
+        InvalidInput: if there is no search space for the cell, or the budget is not positive.
+        Infeasible: if the inputs have no power, no candidate stays within the range of numbers, or the budget is below
+            the cost of a scan.
     """
     space = search_space(cell)
+    if budget is not None and not budget > 0.0:
+        raise InvalidInput(f"budget: must be above 0 seconds, got {budget}")
     power = peak_power(inputs)
     if power * _LARGEST_INPUT_GAIN**2 < 1.0:
         raise Infeasible(
@@ -186,54 +126,77 @@ def search(cell: str, inputs: Inputs, *, length: int, seed: int, progress: Progr
             f"{_LARGEST_INPUT_GAIN:g} do not lift it to 1; scale the inputs"
         )
     root_power = math.sqrt(power)
+    matrices = as_ensemble(space.ensemble if ensemble is None else ensemble)
     layout = Layout(_SEARCH_GROUPS, SEQUENCES, _SEARCH_UNITS)
-    made, best_value, most = 0, -math.inf, SCAN + REFINEMENT
+    candidates = _Candidates(SCAN + REFINEMENT, budget, progress)
 
     def network_at(point: NDArray[np.float64]) -> Network:
-        return Network(cell, space.gates(space.values(np.clip(point, 0.0, 1.0), length), root_power))
+        gates = space.gates(space.values(np.clip(point, 0.0, 1.0), length), root_power)
+        return Network(cell, gates, matrices)
 
     def cost(point: NDArray[np.float64]) -> float:
-        nonlocal made, best_value
         try:
             value = evaluate(network_at(point), inputs, length=length, layout=layout, seed=seed).value()
         except NotConverged:
-            value = -1e6
-        made, best_value = made + 1, max(best_value, value)
-        if progress is not None:
-            progress(min(made, most), most, best_value)
+            value = _WORST
         # Leaving the box is discouraged smoothly; the value is that of the nearest point inside.
-        return -value + float(np.sum(np.maximum(0.0, np.abs(point - 0.5) - 0.5)))
+        outside = float(np.sum(np.maximum(0.0, np.abs(point - 0.5) - 0.5)))
+        candidates.add(np.clip(point, 0.0, 1.0), value)
+        return -value + outside
 
     scan = qmc.Sobol(len(space.parameters), seed=np.random.default_rng([seed, 1000])).random(SCAN)
-    costs = [cost(point) for point in scan]
-    start = scan[int(np.argmin(costs))]
-    simplex = np.vstack([start, *(start + 0.15 * (1 if share < 0.5 else -1) * row for share, row in _axes(start))])
-    result: Any = minimize(
-        cost,
-        start,
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": REFINEMENT, "xatol": 0.01, "fatol": 1e-3},
-    )
-    if best_value <= -1e6:
+    status = f"the refinement stopped after {REFINEMENT} evaluations"
+    try:
+        for point in scan:
+            cost(point)
+        start = candidates.best
+        simplex = np.vstack([start, *(start + 0.15 * (1 if share < 0.5 else -1) * row for share, row in _axes(start))])
+        found: Any = minimize(
+            cost,
+            start,
+            method="Nelder-Mead",
+            options={"initial_simplex": simplex, "maxfev": REFINEMENT, "xatol": 0.01, "fatol": 1e-3},
+        )
+        if found.success:
+            status = "the refinement settled"
+    except _BudgetSpent:
+        if candidates.made < _FEWEST:
+            raise Infeasible(
+                f"the budget of {budget:g} s was spent on {candidates.made} of the {_FEWEST} networks that a search "
+                f"needs at least; give it {_FEWEST / max(candidates.made, 1) * (budget or 0.0):.2g} s or more"
+            ) from None
+        status = f"the budget of {budget:g} s was spent"
+    if candidates.best_value <= _WORST:
         raise Infeasible("no candidate stays within the range of numbers on these inputs; scale the inputs down")
-    point = np.clip(result.x if result.fun <= min(costs) else start, 0.0, 1.0)
     return Design(
-        network=network_at(point),
-        parameters=space.values(point, length),
-        evaluations=made,
-        status="the refinement settled" if result.success else f"the refinement stopped after {REFINEMENT} evaluations",
+        network=network_at(candidates.best),
+        parameters=space.values(candidates.best, length),
+        evaluations=candidates.made,
+        status=status,
     )
 
 
-def search_space(cell: str) -> SearchSpace:
-    """What is searched for a cell.
+class _BudgetSpent(Exception):
+    """The time is over."""
 
-    Raises:
-        InvalidInput: if recipes are not designed for it.
-    """
-    if cell not in SPACES:
-        raise InvalidInput(f"cell: recipes are designed for {', '.join(SPACES)}; got {cell!r}")
-    return SPACES[cell]
+
+class _Candidates:
+    """What was evaluated: how many, the best of them, and whether there is time for more."""
+
+    def __init__(self, most: int, budget: float | None, progress: Progress | None) -> None:
+        self.made, self.best_value = 0, -math.inf
+        self.best = np.empty(0)
+        self._most, self._progress = most, progress
+        self._end = math.inf if budget is None else time.monotonic() + budget
+
+    def add(self, point: NDArray[np.float64], value: float) -> None:
+        self.made += 1
+        if value > self.best_value:
+            self.best, self.best_value = point, value
+        if self._progress is not None:
+            self._progress(min(self.made, self._most), self._most, self.best_value)
+        if time.monotonic() > self._end:
+            raise _BudgetSpent
 
 
 def check_sequences(inputs: Inputs) -> None:

@@ -171,6 +171,15 @@ def of_trajectory(trajectory: Trajectory, length: int) -> Gradients:
     )
 
 
+def moments_of_jacobian(trajectory: Trajectory, adjoint: AdjointRun, length: int) -> tuple[float, float]:
+    """m1(T) and m2(T)/m1(T)² of the Jacobian whose adjoint was kept, means over groups; without errors."""
+    log_first = _log_mean(_per_group(adjoint.log_gradient)[length])
+    log_second = _log_mean(_second_moment(trajectory, adjoint))
+    if not math.isfinite(log_first):
+        return 0.0, 1.0
+    return math.exp(min(log_first, 700.0)), math.exp(min(log_second - 2.0 * log_first, 700.0))
+
+
 def _streams(trajectory: Trajectory, purpose: int) -> list[list[np.random.Generator]]:
     carriers = len(fields_of_carrier(trajectory.population.cell))
     groups, sequences, _ = trajectory.shape

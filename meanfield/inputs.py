@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from meanfield.checks import check_count, check_number
 from meanfield.errors import InvalidInput
+from meanfield.measured_data import DRAWN, drawn_sequences, padded_sequences
 
 Float32 = NDArray[np.float32]
 
@@ -53,24 +56,46 @@ class Inputs:
         return PaddedInputs(power, overlap, size, signal=signal, length=length, padding_power=padding_power)
 
     @staticmethod
-    def from_data(array: ArrayLike) -> MeasuredInputs:
-        """Measured sequences, an array of sequences × steps × M.
+    def from_data(
+        source: ArrayLike | str | os.PathLike[str] | Iterable[Any],
+        *,
+        signal: int | None = None,
+        length: int | None = None,
+        padding_power: float | None = None,
+        most: int = DRAWN,
+        seed: int = 0,
+    ) -> MeasuredInputs:
+        """Measured sequences, sequences × steps × M.
+
+        Args:
+            source: an array; the name of a .npy file, which is not read whole; or batches, as a DataLoader yields them.
+            signal: steps that carry the signal, where data are padded already; all of their own steps by default.
+            length: pad the sequences with white noise up to so many steps.
+            padding_power: mean square of that noise; 0 by default.
+            most: sequences taken from a file or from batches.
+            seed: of their choice and of the padding.
 
         Raises:
-            InvalidInput: if it has another number of axes, an empty one, or entries that are not finite.
+            InvalidInput: if there are not three axes or one is empty, entries are not finite, the file cannot be read,
+                or the data are longer than ``length``.
+
+        >>> Inputs.from_data(np.ones((4, 8, 3)), length=20).signal
+        8
         """
-        data = np.asarray(array)
-        if data.ndim != 3:
-            raise InvalidInput(f"data: must have the axes sequences × steps × inputs, got shape {data.shape}")
-        if min(data.shape) == 0:
-            raise InvalidInput(f"data: must not be empty, got shape {data.shape}")
-        if not (np.issubdtype(data.dtype, np.floating) or np.issubdtype(data.dtype, np.integer)):
-            raise InvalidInput(f"data: must hold real numbers, got {data.dtype}")
-        data = data.astype(np.float32)
-        if not np.isfinite(data).all():
-            raise InvalidInput(f"data: must be finite, got {np.count_nonzero(~np.isfinite(data))} entries that are not")
+        data = drawn_sequences(source, most=most, seed=seed)
+        steps = data.shape[1]
+        if signal is not None:
+            check_count("signal", signal, 1)
+            if signal > steps:
+                raise InvalidInput(f"signal: must not exceed the {steps} steps of the data, got {signal}")
+        if length is None and padding_power is not None:
+            raise InvalidInput("padding_power: needs the length to which the data are padded")
+        if length is not None:
+            data = padded_sequences(data, length=length, padding_power=padding_power or 0.0, seed=seed)
+            signal = steps if signal is None else signal
         data.flags.writeable = False
-        return MeasuredInputs(float(np.mean(np.square(data, dtype=np.float64))), 0.0, data.shape[2], data=data)
+        power = float(np.mean(np.square(data, dtype=np.float64)))
+        return MeasuredInputs(power, 0.0, data.shape[2], data=data, signal=signal)
 
     @property
     def endless(self) -> bool:
@@ -168,9 +193,11 @@ class MeasuredInputs(Inputs):
 
     Attributes:
         data: (sequences, steps, M), float32, read-only.
+        signal: steps that carry the signal; None for all of them.
     """
 
-    data: Float32 | None = None
+    data: Float32 | None = field(default=None, repr=False)
+    signal: int | None = None
 
     @property
     def endless(self) -> bool:
@@ -189,6 +216,10 @@ class MeasuredInputs(Inputs):
     def peak_power(self) -> float:
         """Mean over sequences of max_t |x_t|²/M."""
         return float(np.mean(np.max(np.mean(np.square(self._data, dtype=np.float64), axis=2), axis=1)))
+
+    def variance_over_sequences(self) -> NDArray[np.float64]:
+        """Variance over sequences at every step, a mean over components, (steps,)."""
+        return np.asarray(np.mean(np.var(self._data, axis=0, dtype=np.float64), axis=1))
 
     @property
     def _data(self) -> Float32:
@@ -212,4 +243,4 @@ class MeasuredInputs(Inputs):
         return hashlib.sha256(np.ascontiguousarray(self._data).tobytes()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": "data", "power": self.power, "sequences": len(self._data)}
+        return {"kind": "data", "power": self.power, "sequences": len(self._data), "signal": self.signal}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.errors import NotConverged
-from meanfield.gradient_profiles import pull_back_of
+from meanfield.errors import InvalidInput, NotConverged
+from meanfield.gradient_profiles import moments_of_jacobian, pull_back_of
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
 from meanfield.sampling.population import Layout
@@ -28,7 +28,18 @@ from meanfield.trajectory import Trajectory, run
 SEQUENCES = 3
 QUARTERS = 4
 # The gate that writes inputs into the memory, whose drive κ the objective rewards.
-WRITE_GATES = {"lstm": "i", "gru": "f", "gru_reset_after": "f"}
+WRITE_GATES = {
+    "lstm": "i",
+    "peephole_lstm": "i",
+    "cifg_lstm": "f",
+    "janet": "f",
+    "gru": "f",
+    "gru_reset_after": "f",
+    "minimal": "f",
+    "vanilla": "h",
+    "leaky": "h",
+}
+_SILENT = 1e-9  # share of the largest change of inputs below which a quarter carries none
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,11 @@ class Terms:
         second_moment: E = E[h_T²].
         variance: V, variance of h_T across input sequences.
         responses: A_w, mean-square linear response of h_T to replacing the inputs in quarter w of the signal by
-            another sequence's; quarters without response count as zero.
+            another sequence's. Quarters in which all sequences are the same are left out.
         drive: κ = ν √P, the write gate's drive at the inputs' peak.
-        memory: m1 = E Π f² over all steps.
-        memory_spread: E Π f⁴/(E Π f²)².
+        memory: m1 = E Π f² over all steps; of cells without a keep gate the mean square m1(T) of the singular values of
+            the Jacobian of all steps.
+        memory_spread: E Π f⁴/(E Π f²)²; of cells without a keep gate m2(T)/m1(T)².
         bias_response: D = E|δh_T|² for a constant unit Gaussian kick of all biases.
     """
 
@@ -81,7 +93,7 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
     """The terms of J for a network on a task.
 
     Args:
-        network: an lstm, gru or gru_reset_after.
+        network: of a cell that recipes are designed for.
         inputs: what it reads over the task.
         length: T.
         layout: groups, units, and at least three sequences for measured inputs: the change made to one is taken from
@@ -89,10 +101,11 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
         seed: the same seed gives the same random numbers for every network, so that J is smooth in the gains.
 
     Raises:
+        InvalidInput: if measured sequences do not differ.
         NotConverged: if states or gradients leave the range of numbers.
     """
     trajectory = run(network, inputs, length=length, layout=layout, start="zero", seed=seed)
-    windows = _quarters(inputs.signal or length)
+    windows = signal_windows(inputs, length)
     measured = isinstance(inputs, MeasuredInputs)
     with one_blas_thread(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         adjoint = pull_back_of(
@@ -108,13 +121,16 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
             sensitivity = np.mean(np.exp(adjoint.log_sensitivity), axis=(1, 2))[::-1]
             power = np.array([inputs.power_at(step) for step in range(length)])
             responses = np.array([np.sum((sensitivity * power)[window]) for window in windows])
-        memory, spread = _memory(trajectory)
+        if network.definition.keep_gate is not None:
+            memory, spread = _memory(trajectory)
+        else:
+            memory, spread = moments_of_jacobian(trajectory, adjoint, length)
     output = trajectory.population.state[network.definition.output].astype(np.float64)
     terms = Terms(
         second_moment=float(np.mean(output**2)),
         variance=float(np.mean(np.var(output, axis=1, ddof=1))),
         responses=tuple(float(response) for response in responses),
-        drive=network.gates[WRITE_GATES[network.cell]].input_gain * math.sqrt(peak_power(inputs)),
+        drive=_drive(network, inputs),
         memory=memory,
         memory_spread=spread,
         bias_response=float(np.mean(adjoint.bias_response)),
@@ -131,16 +147,42 @@ def peak_power(inputs: Inputs) -> float:
     return max(inputs.power, inputs.power_at((inputs.length or 1) - 1))
 
 
+def signal_windows(inputs: Inputs, length: int) -> list[slice]:
+    """The quarters of the signal in which sequences differ.
+
+    Raises:
+        InvalidInput: if measured sequences differ nowhere.
+
+    >>> signal_windows(Inputs(), 8)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None), slice(6, 8, None)]
+    """
+    signal = min(inputs.signal or length, length)
+    edges = [round(signal * k / QUARTERS) for k in range(QUARTERS + 1)]
+    windows = [slice(a, b) for a, b in pairwise(edges) if b > a]
+    if not isinstance(inputs, MeasuredInputs):
+        return windows
+    change = inputs.variance_over_sequences()
+    changes = [float(np.sum(change[window])) for window in windows]
+    if max(changes) == 0.0:
+        raise InvalidInput(
+            f"data: all sequences are the same over the {signal} steps of the signal, so there is nothing to be told "
+            "apart; give sequences that differ"
+        )
+    return [window for window, each in zip(windows, changes, strict=True) if each > _SILENT * max(changes)]
+
+
+def _drive(network: Network, inputs: Inputs) -> float:
+    """κ: of a gate that reads an embedding of size one at most, its gain alone."""
+    name = WRITE_GATES[network.cell]
+    gain = network.gates[name].input_gain
+    return gain * math.sqrt(peak_power(inputs)) if name in network.definition.input_gates else gain
+
+
 def _excess(value: float, limit: float) -> float:
     """[log(value/limit)]₊, kept finite."""
     if value <= 0.0:
         return 0.0
     return max(0.0, math.log(value) - math.log(max(limit, 1e-300)))
-
-
-def _quarters(signal: int) -> list[slice]:
-    edges = [round(signal * k / QUARTERS) for k in range(QUARTERS + 1)]
-    return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def _replaced_inputs(

@@ -160,8 +160,10 @@ class Method(Strict):
     regime: Literal["tied", "untied"]
     seed: Annotated[int, Field(ge=0)]
     search: dict[str, int]
+    status: str = Field(default="", description="how the search ended")
     population: dict[str, int]
-    value: Number = Field(description="the objective J")
+    value: Number = Field(description="the objective")
+    default_value: Number | None = Field(default=None, description="the objective of the framework's default")
     terms: dict[str, Number] = Field(description="what J is made of, by term")
     binding: list[str] = Field(description="penalties of J that are active")
     parameters: dict[str, Number] = Field(description="the searched parameters")
@@ -182,6 +184,18 @@ EnsembleEntry = Annotated[
 _TAGS = {"recurrent": ("normal", "orthogonal", "svd"), "ensemble": ("named", "svd")}
 
 
+class FurtherLayer(Strict):
+    """A layer or direction beyond the first: one above it, or one that reads the sequence backwards."""
+
+    layer: Annotated[int, Field(ge=0)]
+    direction: Literal["forward", "reverse"]
+    gates: dict[str, GateLaws]
+    input_size: Count
+    inputs: InputsOfTask
+    predictions: Predictions
+    method: Method
+
+
 class RecipeFile(Strict):
     """An initialisation of a recurrent layer with what theory predicts for it."""
 
@@ -193,17 +207,20 @@ class RecipeFile(Strict):
     gates: dict[str, GateLaws]
     task: Task
     predictions: Predictions
-    defaults: DefaultOfFramework
+    defaults: DefaultOfFramework | None = Field(description="null where no framework has such a layer")
     method: Method
+    layers: list[FurtherLayer] = Field(default=[], description="further layers and directions, in PyTorch's order")
+    notes: list[str] = Field(default=[], description="what the user should know of the numbers, in sentences")
     version: str = Field(description="version of the package that wrote the file")
     request_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the complete request")
 
     @model_validator(mode="after")
     def _a_network(self) -> Self:
-        described = network_of(self.cell, self.gates)
         stated = ensemble_of(self.ensemble)
-        if described.matrices != stated and any(laws.recurrent is not None for laws in self.gates.values()):
-            raise ValueError(f"ensemble is {stated.name!r}, but the recurrent laws are {described.matrices.name!r}")
+        for gates in (self.gates, *(layer.gates for layer in self.layers)):
+            described = network_of(self.cell, gates).matrices
+            if described != stated and any(laws.recurrent is not None for laws in gates.values()):
+                raise ValueError(f"ensemble is {stated.name!r}, but the recurrent laws are {described.name!r}")
         return self
 
 
@@ -275,6 +292,13 @@ def network_of(cell: str, gates: dict[str, GateLaws]) -> Network:
 def ensemble_of(entry: EnsembleEntry) -> Ensemble:
     """The ensemble that a file names."""
     return Ensemble(entry) if isinstance(entry, str) else Ensemble(entry.name, entry.centre, entry.half_width)
+
+
+def entry_of(ensemble: Ensemble) -> EnsembleEntry:
+    """What a file calls an ensemble."""
+    if ensemble.name == "svd":
+        return SvdEnsemble(name="svd", centre=ensemble.centre, half_width=ensemble.half_width)
+    return "orthogonal" if ensemble.name == "orthogonal" else "gaussian"
 
 
 def _ensemble_of_law(law: RecurrentLaw) -> Ensemble:

@@ -12,20 +12,19 @@ import numpy as np
 
 import meanfield
 from meanfield import recipe_file
-from meanfield.analyses import Analysis, analyze
-from meanfield.defaults import default_framework, framework_default
-from meanfield.design import Progress, check_sequences, require, search, search_space
+from meanfield.checks import check_count
+from meanfield.design import Progress
 from meanfield.errors import InvalidInput
-from meanfield.estimate import as_json_or_absent
 from meanfield.files import read_json, write_whole
 from meanfield.inputs import Inputs
 from meanfield.network import Network
-from meanfield.objective import SEQUENCES, evaluate
-from meanfield.recipe_file import Predictions, RecipeFile, laws_of, network_of
-from meanfield.trajectory import arrange, check_request
+from meanfield.recipe_file import RecipeFile, network_of
+from meanfield.recipe_layers import OBJECTIVES, VERSIONS, LayerRequest, ObjectiveName, default_beside, notes
+from meanfield.recipe_stacks import designed_stack
+from meanfield.sampling.population import Regime
+from meanfield.trajectory import check_request
+from meanfield.weight_ensembles import Ensemble, as_ensemble
 from meanfield.weights import Weights, sample_weights
-
-OBJECTIVE = "learn/1"
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,16 @@ class Recipe:
         return network_of(self.content.cell, self.content.gates)
 
     @property
-    def default_network(self) -> Network:
-        """The framework's default for the same layer."""
-        return network_of(self.content.cell, self.content.defaults.gates)
+    def networks(self) -> list[Network]:
+        """The laws of every layer and direction, in PyTorch's order; one network where there is one layer."""
+        further = [network_of(self.content.cell, layer.gates) for layer in self.content.layers]
+        return [self.network, *further]
+
+    @property
+    def default_network(self) -> Network | None:
+        """The framework's default for the same layer; None where no framework has one."""
+        defaults = self.content.defaults
+        return network_of(self.content.cell, defaults.gates) if defaults is not None else None
 
     @property
     def inputs(self) -> Inputs:
@@ -65,7 +71,7 @@ class Recipe:
         return Inputs(described.power, described.overlap, task.input_size)
 
     def sample(self, *, hidden: int | None = None, inputs: int | None = None, seed: int = 0) -> Weights:
-        """Draw one layer's weights as NumPy arrays by gate; sizes are the task's by default.
+        """Draw the first layer's weights as NumPy arrays by gate; sizes are the task's by default.
 
         >>> import meanfield as mf
         >>> weights = mf.load("lstm.json").sample(seed=0)  # doctest: +SKIP
@@ -111,20 +117,35 @@ def recipe(
     length: int,
     hidden: int,
     inputs: int | Inputs,
+    objective: ObjectiveName = "learn",
+    regime: Regime = "tied",
+    ensemble: Ensemble | str | None = None,
+    layers: int = 1,
+    bidirectional: bool = False,
     seed: int = 0,
     units: int | None = None,
+    budget: float | None = None,
     progress: Progress | None = None,
 ) -> Recipe:
     """Design an initialisation with which a network learns over ``length`` steps, and predict what it does.
 
     Args:
-        cell: ``"lstm"``, ``"gru"`` or ``"gru_reset_after"`` (the GRU of PyTorch, Keras and cuDNN).
+        cell: ``"lstm"``, ``"gru_reset_after"`` (the GRU of PyTorch, Keras and cuDNN), ``"gru"``, ``"cifg_lstm"``,
+            ``"peephole_lstm"``, ``"janet"``, ``"minimal"``, ``"vanilla"`` or ``"leaky"``.
         length: T, the number of steps of the task.
         hidden: width N of the layer.
         inputs: input size M, read as white noise of power 1; or :class:`Inputs` with their size.
-        seed: of everything random; the same request gives the same recipe.
+        objective: ``"learn"`` (docs/objective.md), or ``"isometry"``: χ = 1 and the smallest spread of singular values
+            (docs/isometry.md).
+        regime: of ``"isometry"``: ``"tied"`` weights, or ``"untied"`` ones as in the literature.
+        ensemble: of the recurrent matrices: ``"gaussian"``, ``"orthogonal"``, or an :class:`Ensemble`; by default
+            orthogonal for cells without gates, Gaussian for others.
+        layers: number of layers; each is designed for the states of the one below.
+        bidirectional: whether every layer reads the sequence in both directions.
+        seed: of everything random; the same request gives the same recipe, unless a budget cuts the search short.
         units: units of the population behind the predictions; by default as :func:`meanfield.gradients` has.
-        progress: told (evaluations made, evaluations at most, best objective) during the search.
+        budget: seconds that the search of a layer may take.
+        progress: told (evaluations made, evaluations at most, best objective) during every search.
 
     Returns:
         The recipe, its predictions with one standard error beside those for the framework's default.
@@ -138,22 +159,29 @@ def recipe(
     >>> found.network.gates["f"].bias_mean > 1.0
     True
     """
-    search_space(cell)
     task_inputs = _task_inputs(inputs)
-    check_request(task_inputs, length=length, regime="tied", start="zero", seed=seed)
-    _quiet_signal(task_inputs)
-    check_sequences(task_inputs)
-    layout = arrange(hidden=hidden, units=units, sequences=SEQUENCES)
-    design = search(cell, task_inputs, length=length, seed=seed, progress=progress)
-    # Other random numbers than the search has seen, so that the certificate owes nothing to their accidents.
-    terms = evaluate(design.network, task_inputs, length=length, layout=layout, seed=seed + 1)
-    require(terms)
-    framework = default_framework(cell)
-    default = framework_default(cell, hidden=hidden, inputs=task_inputs.size, framework=framework)
-    predicted, beside = (
-        analyze(network, task_inputs, length=length, hidden=hidden, units=units, start="zero", seed=seed + 1)
-        for network in (design.network, default)
+    if objective not in OBJECTIVES:
+        raise InvalidInput(f"objective: must be one of {', '.join(map(repr, OBJECTIVES))}, got {objective!r}")
+    if objective == "learn" and regime == "untied":
+        raise InvalidInput("regime: learning is of tied weights, as real networks have; use objective='isometry'")
+    check_request(task_inputs, length=length, regime=regime, start=None if regime == "untied" else "zero", seed=seed)
+    check_count("layers", layers, 1)
+    if task_inputs.overlap == 1.0:
+        raise InvalidInput("overlap: must be below 1 for a recipe: identical sequences carry no signal")
+    request = LayerRequest(
+        cell=cell,
+        length=length,
+        hidden=hidden,
+        objective=objective,
+        regime=regime,
+        ensemble=ensemble,
+        seed=seed,
+        units=units,
+        budget=budget,
     )
+    stack = designed_stack(request, task_inputs, layers=layers, bidirectional=bidirectional, progress=progress)
+    first = stack[0]
+    default = default_beside(request, task_inputs)
     task = recipe_file.Task(
         length=length,
         hidden=hidden,
@@ -163,27 +191,16 @@ def recipe(
     content = RecipeFile(
         format=recipe_file.FORMAT,
         cell=cell,
-        gates=laws_of(design.network, hidden=hidden, inputs=task_inputs.size),
+        ensemble=recipe_file.entry_of(first.network.matrices),
+        gates=first.laws(hidden),
         task=task,
-        predictions=_predictions(predicted),
-        defaults=recipe_file.DefaultOfFramework(
-            framework=framework,
-            gates=laws_of(default, hidden=hidden, inputs=task_inputs.size),
-            predictions=_predictions(beside),
-        ),
-        method=recipe_file.Method(
-            objective=OBJECTIVE,
-            regime="tied",
-            seed=seed,
-            search={"evaluations": design.evaluations},
-            population={"units": layout.units * layout.groups, "groups": layout.groups},
-            value=terms.value(),
-            terms=terms.contributions(),
-            binding=terms.binding(),
-            parameters=design.parameters,
-        ),
+        predictions=first.predictions,
+        defaults=default.entry(hidden, task_inputs.size) if default is not None else None,
+        method=first.method(default),
+        layers=[each.entry(hidden) for each in stack[1:]],
+        notes=notes(request, first, default),
         version=meanfield.__version__,
-        request_hash=_request_hash(cell, task, seed=seed, units=units, inputs=task_inputs),
+        request_hash=_request_hash(request, task, layers, bidirectional, task_inputs),
     )
     return Recipe(content)
 
@@ -198,25 +215,25 @@ def _task_inputs(inputs: int | Inputs) -> Inputs:
     return Inputs(size=int(inputs))
 
 
-def _quiet_signal(inputs: Inputs) -> None:
-    """Sequences that are the same everywhere have nothing to be told apart by."""
-    if inputs.overlap == 1.0:
-        raise InvalidInput("overlap: must be below 1 for a recipe: identical sequences carry no signal")
-
-
-def _predictions(analysis: Analysis) -> Predictions:
-    numbers = {name: as_json_or_absent(number) for name, number in analysis.numbers().items()}
-    return Predictions.model_validate({"numbers": numbers, **analysis.profiles_as_json()})
-
-
-def _request_hash(cell: str, task: recipe_file.Task, *, seed: int, units: int | None, inputs: Inputs) -> str:
-    request = {
+def _request_hash(
+    request: LayerRequest, task: recipe_file.Task, layers: int, bidirectional: bool, inputs: Inputs
+) -> str:
+    content = {
         "format": recipe_file.FORMAT,
-        "objective": OBJECTIVE,
-        "cell": cell,
+        "objective": VERSIONS[request.objective],
+        "cell": request.cell,
         "task": task.model_dump(mode="json"),
-        "seed": seed,
-        "units": units,
+        "seed": request.seed,
+        "units": request.units,
         "data": inputs.digest(),
     }
-    return hashlib.sha256(json.dumps(request, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    # Only what is asked for beyond the usual, so that usual requests keep their hash.
+    unusual: dict[str, Any] = {
+        "regime": request.regime if request.regime != "tied" else None,
+        "ensemble": as_ensemble(request.ensemble).as_json() if request.ensemble is not None else None,
+        "layers": layers if layers > 1 else None,
+        "bidirectional": bidirectional or None,
+        "budget": request.budget,
+    }
+    content |= {name: value for name, value in unusual.items() if value is not None}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

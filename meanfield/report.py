@@ -150,22 +150,29 @@ def recipe_table(recipe: Recipe) -> RenderableType:
             _show(laws.bias.mean),
             _show(laws.bias.std),
         )
+    defaults = content.defaults
     beside = Table(title="what theory predicts", title_style="")
     beside.add_column("quantity")
     beside.add_column("recipe", justify="right")
-    beside.add_column(f"{content.defaults.framework} default", justify="right")
+    if defaults is not None:
+        beside.add_column(f"{defaults.framework} default", justify="right")
     beside.add_column("meaning", style="dim")
-    default = content.defaults.predictions
     for name, entry in content.predictions.numbers.items():
-        beside.add_row(name, _with_error(entry), _with_error(default.numbers[name]), _MEANING.get(name, ""))
-    reach = Text(
-        f"Inputs reach back {_reach(content.predictions)} steps with the recipe, "
-        f"{_reach(default)} with {content.defaults.framework}'s default "
-        "(the lag where their mark on the last state falls below 1e-3 of that of the latest input)."
-    )
-    parts: list[RenderableType] = [gates, beside, reach]
+        other = [_with_error(defaults.predictions.numbers[name])] if defaults is not None else []
+        beside.add_row(name, _with_error(entry), *other, _MEANING.get(name, ""))
+    reach = f"Inputs reach back {_reach(content.predictions)} steps with the recipe"
+    if defaults is not None:
+        reach += f", {_reach(defaults.predictions)} with {defaults.framework}'s default"
+    reach += " (the lag where their mark on the last state falls below 1e-3 of that of the latest input)."
+    parts: list[RenderableType] = [gates, beside, Text(reach)]
+    parts += [Text(note) for note in content.notes]
+    if content.layers:
+        shown = ", ".join(f"layer {each.layer} {each.direction}" for each in content.layers)
+        parts.append(Text(f"The file holds laws of their own for {shown}.", style="dim"))
     if content.method.binding:
         parts.append(Text(f"Active penalties of the objective: {', '.join(content.method.binding)}.", style="dim"))
+    if "budget" in content.method.status:
+        parts.append(Text(f"The search: {content.method.status}.", style="dim"))
     return Group(*parts)
 
 

@@ -78,7 +78,13 @@ def test_measured_data_are_designed_for() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "janet"}, "cell: recipes are designed for lstm, gru_reset_after, gru; got 'janet'"),
+        ({"cell": "vanilla_erf"}, "cell: recipes are designed for lstm, .*, leaky; got 'vanilla_erf'"),
+        ({"objective": "fame"}, "objective: must be one of 'learn', 'isometry', got 'fame'"),
+        ({"regime": "untied"}, "regime: learning is of tied weights"),
+        ({"ensemble": "goe"}, "ensemble: must be one of 'gaussian', 'orthogonal', 'svd', got 'goe'"),
+        ({"budget": 0.0}, "budget: must be above 0 seconds, got 0"),
+        ({"layers": 0}, "layers: must be a whole number of at least 1, got 0"),
+        ({"inputs": mf.Inputs.from_data(np.ones((4, 10, 3)))}, "data: all sequences are the same over the 10 steps"),
         ({"length": 0}, "length: must be a whole number of at least 1, got 0"),
         ({"hidden": 0}, "hidden: must be a whole number of at least 1, got 0"),
         ({"inputs": 0}, "inputs: must be a whole number of at least 1"),
@@ -100,7 +106,6 @@ def test_bad_requests_are_refused(arguments: dict[str, object], message: str) ->
     ("inputs", "message"),
     [
         (mf.Inputs(power=0.0, size=4), "no initialisation can pass a signal on: the inputs' peak power is 0"),
-        (mf.Inputs.from_data(np.ones((4, 40, 3))), "no parameters satisfy the signal constraint"),
         (
             mf.Inputs.padded(signal=2, length=120, power=1.0, padding_power=900.0, size=4),
             "no parameters satisfy the (memory|signal) constraint",

@@ -1,0 +1,252 @@
+"""The design of one layer of a recipe, with its predictions, and the framework's default beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from meanfield import recipe_file
+from meanfield.analyses import Analysis, analyze
+from meanfield.defaults import default_framework, framework_default, frameworks_of
+from meanfield.design import Design, Progress, check_sequences, require, search
+from meanfield.errors import InvalidInput, NotConverged
+from meanfield.estimate import as_json_or_absent
+from meanfield.inputs import Inputs
+from meanfield.network import Network
+from meanfield.objective import SEQUENCES, Terms, evaluate
+from meanfield.recipe_file import GateLaws, Predictions, laws_of
+from meanfield.sampling.population import Regime
+from meanfield.search_spaces import search_space
+from meanfield.trajectory import Start, arrange
+from meanfield.weight_ensembles import Ensemble
+
+ObjectiveName = Literal["learn", "isometry"]
+OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
+VERSIONS = {"learn": "learn/1", "isometry": "isometry/1"}
+
+NARROW = 32  # units below which predictions of wide networks scatter visibly
+FINE = 1e-4  # share of the last state's variance that the oldest quarter of the inputs must reach
+
+
+@dataclass(frozen=True)
+class LayerRequest:
+    """What every layer of a recipe is designed for; see :func:`meanfield.recipe`."""
+
+    cell: str
+    length: int
+    hidden: int
+    objective: ObjectiveName
+    regime: Regime
+    ensemble: Ensemble | str | None
+    seed: int
+    units: int | None
+    budget: float | None
+
+    @property
+    def start(self) -> Start | None:
+        """Where predicted steps begin: at the zero state, as a framework's layer does."""
+        return "zero" if self.regime == "tied" else None
+
+
+@dataclass(frozen=True)
+class LayerDesign:
+    """One layer and direction.
+
+    Attributes:
+        layer, direction: its place.
+        request: what was asked for.
+        inputs: what it reads.
+        design: what the search found.
+        terms: of the objective, with other random numbers than the search has seen; None of isometries.
+        analysis: what theory predicts.
+    """
+
+    layer: int
+    direction: Literal["forward", "reverse"]
+    request: LayerRequest
+    inputs: Inputs
+    design: Design
+    terms: Terms | None
+    analysis: Analysis
+
+    @property
+    def network(self) -> Network:
+        return self.design.network
+
+    @property
+    def predictions(self) -> Predictions:
+        return _predictions(self.analysis)
+
+    def laws(self, hidden: int) -> dict[str, GateLaws]:
+        return laws_of(self.network, hidden=hidden, inputs=self.inputs.size)
+
+    def method(self, default: DefaultBeside | None) -> recipe_file.Method:
+        """How it was found; the value of the framework's default is beside that of a first layer."""
+        request = self.request
+        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
+        value, terms = self._value()
+        return recipe_file.Method(
+            objective=VERSIONS[request.objective],
+            regime=request.regime,
+            seed=request.seed,
+            search={"evaluations": self.design.evaluations},
+            status=self.design.status,
+            population={"units": layout.units * layout.groups, "groups": layout.groups},
+            value=value,
+            default_value=default.terms.value() if default is not None and default.terms is not None else None,
+            terms=terms,
+            binding=self.terms.binding() if self.terms is not None else [],
+            parameters=self.design.parameters,
+        )
+
+    def entry(self, hidden: int) -> recipe_file.FurtherLayer:
+        """Its entry in a file, beyond the first layer."""
+        return recipe_file.FurtherLayer(
+            layer=self.layer,
+            direction=self.direction,
+            gates=self.laws(hidden),
+            input_size=self.inputs.size,
+            inputs=recipe_file.InputsOfTask(**self.inputs.as_json()),
+            predictions=self.predictions,
+            method=self.method(None),
+        )
+
+    def _value(self) -> tuple[float, dict[str, float]]:
+        if self.terms is not None:
+            return self.terms.value(), self.terms.contributions()
+        spread, defect = self.analysis.gradients.log_spread.value, self.analysis.gradients.isometry_defect.value
+        if not math.isfinite(defect):
+            raise NotConverged("the isometry defect of the design is not a number; shorten the length")
+        return -defect, {"mean": spread - defect, "spread": -spread}
+
+
+@dataclass(frozen=True)
+class DefaultBeside:
+    """The framework's default for the same layer.
+
+    Attributes:
+        framework: its name.
+        network: its laws.
+        terms: of the objective; None of isometries, or where its gradients leave the range of numbers.
+        analysis: what theory predicts.
+    """
+
+    framework: str
+    network: Network
+    terms: Terms | None
+    analysis: Analysis
+
+    def entry(self, hidden: int, inputs: int) -> recipe_file.DefaultOfFramework:
+        return recipe_file.DefaultOfFramework(
+            framework=self.framework,
+            gates=laws_of(self.network, hidden=hidden, inputs=inputs),
+            predictions=_predictions(self.analysis),
+        )
+
+
+def design_layer(
+    request: LayerRequest,
+    inputs: Inputs,
+    *,
+    layer: int = 0,
+    direction: Literal["forward", "reverse"] = "forward",
+    progress: Progress | None = None,
+) -> LayerDesign:
+    """Search a layer's gains and biases, and predict what it does.
+
+    Raises:
+        InvalidInput: if the cell or an argument is out of its range.
+        Infeasible: if no parameters satisfy a constraint; the message names it.
+    """
+    search_space(request.cell)
+    terms = None
+    if request.objective == "isometry":
+        from meanfield.isometry_design import search_isometry
+
+        if request.budget is not None:
+            raise InvalidInput("budget: is of the objective 'learn'; isometries are solved for, not searched")
+        design = search_isometry(
+            request.cell,
+            inputs,
+            length=request.length,
+            hidden=request.hidden,
+            regime=request.regime,
+            seed=request.seed,
+            ensemble=request.ensemble if request.ensemble is not None else search_space(request.cell).ensemble,
+            progress=progress,
+        )
+    else:
+        check_sequences(inputs)
+        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
+        design = search(
+            request.cell,
+            inputs,
+            length=request.length,
+            seed=request.seed,
+            ensemble=request.ensemble,
+            budget=request.budget,
+            progress=progress,
+        )
+        # Other random numbers than the search has seen, so that the certificate owes nothing to their accidents.
+        terms = evaluate(design.network, inputs, length=request.length, layout=layout, seed=request.seed + 1)
+        require(terms)
+    return LayerDesign(layer, direction, request, inputs, design, terms, _analysis(request, design.network, inputs))
+
+
+def default_beside(request: LayerRequest, inputs: Inputs) -> DefaultBeside | None:
+    """The framework's default for the first layer; None where no framework has such a layer."""
+    if not frameworks_of(request.cell):
+        return None
+    framework = default_framework(request.cell)
+    network = framework_default(request.cell, hidden=request.hidden, inputs=inputs.size, framework=framework)
+    terms = None
+    if request.objective == "learn":
+        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
+        try:
+            terms = evaluate(network, inputs, length=request.length, layout=layout, seed=request.seed + 1)
+        except NotConverged:
+            terms = None
+    return DefaultBeside(framework, network, terms, _analysis(request, network, inputs))
+
+
+def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | None) -> list[str]:
+    """What the user should know of the numbers, in sentences."""
+    found = []
+    if default is not None and default.terms is not None and _reaches_back(default.terms):
+        found.append(
+            f"At {request.length} steps the {default.framework} default lets all inputs reach the last state too: it "
+            "is fine for this length."
+        )
+    if request.hidden < NARROW:
+        # Groups answer for networks of their own width; scatter grows as the root of one over the width.
+        layout = arrange(hidden=request.hidden, units=request.units)
+        moment = first.analysis.states.second_moment
+        scatter = moment.error * math.sqrt(layout.groups * layout.units / request.hidden) / moment.value
+        found.append(
+            f"Predictions are of wide networks: at {request.hidden} units E[h²] of one network scatters by about "
+            f"{scatter:.0%} around them, and gradients by more."
+        )
+    return found
+
+
+def _reaches_back(terms: Terms) -> bool:
+    return min(terms.responses) >= FINE * (terms.variance + 0.01)
+
+
+def _analysis(request: LayerRequest, network: Network, inputs: Inputs) -> Analysis:
+    return analyze(
+        network,
+        inputs,
+        length=request.length,
+        hidden=request.hidden,
+        units=request.units,
+        regime=request.regime,
+        start=request.start,
+        seed=request.seed + 1,
+    )
+
+
+def _predictions(analysis: Analysis) -> Predictions:
+    numbers: dict[str, Any] = {name: as_json_or_absent(number) for name, number in analysis.numbers().items()}
+    return Predictions.model_validate({"numbers": numbers, **analysis.profiles_as_json()})
