@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
     from meanfield.autonomous_states import StaticState, static_states
+    from meanfield.baselines import baseline
     from meanfield.cells import Cell, register
     from meanfield.certificates import Certificate, certify
     from meanfield.closed_batch import FixedPointTable, fixed_points_of_many
     from meanfield.closed_isometry import UntiedIsometry, untied_isometry
     from meanfield.closed_maps import FixedPoints, fixed_points
+    from meanfield.comparison import Comparison, compare
     from meanfield.critical_gains import critical_gain
     from meanfield.critical_initialisations import CriticalInitialisation, critical_minimal, critical_vanilla
     from meanfield.critical_points import CriticalPoint, critical_point
@@ -59,6 +61,7 @@ __all__ = [
     "Analysis",
     "Cell",
     "Certificate",
+    "Comparison",
     "CriticalInitialisation",
     "CriticalPoint",
     "CriticalSurface",
@@ -90,7 +93,9 @@ __all__ = [
     "StationaryLaw",
     "UntiedIsometry",
     "analyze",
+    "baseline",
     "certify",
+    "compare",
     "critical_gain",
     "critical_minimal",
     "critical_point",
@@ -123,6 +128,7 @@ _HOME = {
     "Analysis": "analyses",
     "Cell": "cells",
     "Certificate": "certificates",
+    "Comparison": "comparison",
     "CriticalInitialisation": "critical_initialisations",
     "CriticalPoint": "critical_points",
     "CriticalSurface": "critical_surfaces",
@@ -154,7 +160,9 @@ _HOME = {
     "StationaryLaw": "stationary_law",
     "UntiedIsometry": "closed_isometry",
     "analyze": "analyses",
+    "baseline": "baselines",
     "certify": "certificates",
+    "compare": "comparison",
     "critical_gain": "critical_gains",
     "critical_minimal": "critical_initialisations",
     "critical_point": "critical_points",

@@ -26,6 +26,17 @@ class Start(StrEnum):
     zero = "zero"
 
 
+class Objective(StrEnum):
+    learn = "learn"
+    isometry = "isometry"
+
+
+class EnsembleName(StrEnum):
+    gaussian = "gaussian"
+    orthogonal = "orthogonal"
+    svd = "svd"
+
+
 class Method(StrEnum):
     chains = "chains"
     array_rqmc = "array_rqmc"

@@ -16,7 +16,8 @@ def framework_default(cell: str, *, hidden: int, inputs: int, framework: str | N
         cell: name of the cell.
         hidden: width N, which PyTorch's law depends on.
         inputs: input size M.
-        framework: ``"pytorch"`` or ``"keras"``; by default PyTorch, and Keras for the gru with its reset before.
+        framework: ``"pytorch"``, ``"keras"`` or ``"flax"``; by default PyTorch, and Keras for the gru with its reset
+            before.
 
     Returns:
         The laws as gains. Uniform and orthogonal weights are given by their variance: as N → ∞ only it matters for
@@ -40,6 +41,15 @@ def framework_default(cell: str, *, hidden: int, inputs: int, framework: str | N
 def default_framework(cell: str) -> str:
     """The framework whose default a recipe of this cell is set beside."""
     return "keras" if cell == "gru" else "pytorch"
+
+
+def frameworks_of(cell: str) -> tuple[str, ...]:
+    """Frameworks that have a layer of this cell.
+
+    >>> frameworks_of("lstm"), frameworks_of("gru"), frameworks_of("janet")
+    (('pytorch', 'keras', 'flax'), ('keras',), ())
+    """
+    return tuple(name for name, makers in _DEFAULTS.items() if cell in makers)
 
 
 def _pytorch_lstm(hidden: int, inputs: int) -> dict[str, Gate]:
@@ -89,6 +99,24 @@ def _keras_vanilla(hidden: int, inputs: int) -> dict[str, Gate]:
     return _keras_gates(hidden, inputs, "h")
 
 
+def _flax_gates(names: str) -> dict[str, Gate]:
+    # flax.linen: LSTMCell, GRUCell and SimpleCell have a matrix a gate, orthogonal and N × N, LeCun normal and M × N;
+    # no biases. nnx.GRUCell and nnx.OptimizedLSTMCell fuse their recurrent matrices instead, as Keras does.
+    return dict.fromkeys(names, Gate(recurrent_gain=1.0, input_gain=1.0))
+
+
+def _flax_lstm(hidden: int, inputs: int) -> dict[str, Gate]:
+    return _flax_gates("ifgo")
+
+
+def _flax_gru(hidden: int, inputs: int) -> dict[str, Gate]:
+    return _flax_gates("frh")
+
+
+def _flax_vanilla(hidden: int, inputs: int) -> dict[str, Gate]:
+    return _flax_gates("h")
+
+
 _DEFAULTS: dict[str, dict[str, Callable[[int, int], dict[str, Gate]]]] = {
     "pytorch": {
         "lstm": _pytorch_lstm,
@@ -101,5 +129,10 @@ _DEFAULTS: dict[str, dict[str, Callable[[int, int], dict[str, Gate]]]] = {
         "gru_reset_after": _keras_gru,
         "gru": _keras_gru,
         "vanilla": _keras_vanilla,
+    },
+    "flax": {
+        "lstm": _flax_lstm,
+        "gru_reset_after": _flax_gru,
+        "vanilla": _flax_vanilla,
     },
 }

@@ -184,6 +184,8 @@ def _recurrent(law: RecurrentLaw | None) -> str:
 
 def _reach(predictions: Predictions) -> str:
     rows = predictions.input_sensitivity
+    if not rows:
+        return "all 0"
     first = rows[0].log10_value
     if first is None:
         return "no"

@@ -70,6 +70,65 @@ def inputs_for(task: Any, *, length: int | None, inputs: int | None, power: floa
     return Inputs(own.power if power is None else power, overlap, own.size if inputs is None else inputs)
 
 
+def task_inputs_for(
+    *,
+    data: Path | None,
+    length: int | None,
+    inputs: int | None,
+    power: float | None,
+    signal: int | None,
+    padding_power: float | None,
+    seed: int,
+) -> tuple[Any, int]:
+    """The inputs of a task to design for, and its length."""
+    from meanfield.inputs import Inputs
+
+    if data is not None:
+        if power is not None:
+            raise InvalidInput("power: the data have a power of their own; scale them instead")
+        measured = Inputs.from_data(data, signal=signal, seed=seed)
+        if inputs is not None and inputs != measured.size:
+            raise InvalidInput(f"inputs: the data have {measured.size} inputs, got {inputs}")
+        steps = measured.length if length is None else length
+        if steps > measured.length and padding_power is None:
+            raise InvalidInput(
+                f"length: the data have {measured.length} steps, got {length}; say with --padding-power how to pad "
+                "them (0 for zeros), or shorten the length"
+            )
+        if steps > measured.length:
+            measured = Inputs.from_data(data, signal=signal, length=steps, padding_power=padding_power, seed=seed)
+        elif padding_power is not None:
+            raise InvalidInput(f"padding_power: the data fill the {steps} steps; give a --length beyond them")
+        return measured, steps
+    if length is None:
+        raise InvalidInput("length: is needed, unless --data gives the inputs")
+    check_positive("length", length)
+    size = check_positive("inputs", 28 if inputs is None else inputs)
+    if signal is None:
+        if padding_power is not None:
+            raise InvalidInput("padding_power: needs --signal, the steps before the padding")
+        return Inputs(power=1.0 if power is None else power, size=size), length
+    padded = Inputs.padded(
+        signal=signal,
+        length=length,
+        power=1.0 if power is None else power,
+        padding_power=padding_power or 0.0,
+        size=size,
+    )
+    return padded, length
+
+
+def ensemble_for(name: str | None, band: float | None) -> Any:
+    """The ensemble that the options ask for; None for the cell's own."""
+    from meanfield.weight_ensembles import Ensemble
+
+    if band is None:
+        return name
+    if name != "svd":
+        raise InvalidInput(f"band: is of --ensemble svd only, got {band!r}")
+    return Ensemble("svd", half_width=band)
+
+
 def check_positive(name: str, value: int) -> int:
     if value < 1:
         raise InvalidInput(f"{name}: must be at least 1, got {value}")

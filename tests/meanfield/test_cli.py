@@ -114,7 +114,7 @@ def test_version_and_schemas(tmp_path: Path) -> None:
         (("analyze", "network.json", "--power", "nan"), 2, "power: must be a finite number, got nan"),
         (("analyze", "network.json", "--inputs", "-1"), 2, "size: must be a whole number of at least 0, got -1"),
         (("analyze", "slow.json"), 1, "did not become stationary within 4000 steps"),
-        (("recipe", "transformer", "--length", "9"), 2, "cell: recipes are designed for lstm, gru_reset_after, gru"),
+        (("recipe", "transformer", "--length", "9"), 2, "cell: recipes are designed for lstm, cifg_lstm"),
         (("recipe", "lstm", "--length", "9", "--inputs", "0"), 2, "inputs: must be at least 1, got 0"),
         (("recipe", "lstm", "--length", "9", "--power", "0"), 1, "peak power is 0"),
         (("recipe", "lstm", "--length", "9", "-o", "no/where.json"), 1, "no/where.json: cannot be written"),
