@@ -21,7 +21,8 @@ lint: $(VENV)/.installed-test  ## Style of the sources, types of the installed p
 benchmark: $(VENV)/.installed-test  ## Times and memory of the analyses, as a table; others in benchmarks/ run the same way.
 	$(RUN)/python benchmarks/analyses.py
 
-SOURCES := $(wildcard pyproject.toml meanfield/*.py meanfield/cells/*.py solvers/*.py sampling/*.py validation/*.py)
+SOURCES := $(wildcard pyproject.toml meanfield/*.py meanfield/cells/*.py solvers/*.py sampling/*.py validation/*.py \
+	validation/training/*.py)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python" >&2; exit 1; }

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from meanfield.singular_value_density import Curve, SingularValues, singular_values
     from meanfield.state_moments import Stationary, stationary
     from meanfield.stationary_law import StationaryLaw, sample_law
+    from meanfield.svd import SVDGradient, SVDMatrix
     from meanfield.weight_ensembles import Ensemble
 
 __all__ = [
@@ -85,6 +86,8 @@ __all__ = [
     "PhaseDiagram",
     "Profile",
     "Recipe",
+    "SVDGradient",
+    "SVDMatrix",
     "Samples",
     "SingularValues",
     "Spectra",
@@ -152,6 +155,8 @@ _HOME = {
     "PhaseDiagram": "phase_diagrams",
     "Profile": "estimate",
     "Recipe": "recipes",
+    "SVDGradient": "svd",
+    "SVDMatrix": "svd",
     "Samples": "samples",
     "SingularValues": "singular_value_density",
     "Spectra": "jacobian_spectra",

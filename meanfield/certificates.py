@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meanfield.checks import check_count
-from meanfield.errors import InvalidInput, NotConverged
+from meanfield.errors import InvalidInput, MeanfieldError, NotConverged
 from meanfield.estimate import Estimate
 from meanfield.network import Network
 
 if TYPE_CHECKING:
+    from meanfield.closed_isometry import UntiedIsometry
     from meanfield.closed_maps import FixedPoints
     from meanfield.precise_solution import PreciseGrowth
     from meanfield.solvers.precise_numbers import Precise
 
 _LEAST_DIGITS = 20
+_EPSILON = 2.0**-52
 
 Progress = Callable[[int, int], None]
 """Called as progress(parts made, parts in all)."""
@@ -27,7 +29,8 @@ class CertifiedNumber:
     """A number in double precision beside its reference.
 
     Attributes:
-        name: what it is: ``mean``, ``second_moment``, ``chi``, ``timescale``, or ``overlap``, ``overlap_slope`` and
+        name: what it is: ``mean``, ``second_moment``, ``chi``, ``timescale``, the moments ``m1`` and ``m2`` of the
+            squared singular values of one step's Jacobian, or ``overlap``, ``overlap_slope`` and
             ``overlap_timescale`` of a fixed point.
         point: index of the fixed point in :attr:`FixedPoints.overlaps`, None for what is of single copies.
         reference: the reference in decimals, as many as are certain.
@@ -62,7 +65,7 @@ class Certificate:
     Attributes:
         network: of what.
         digits: of the integrals.
-        numbers: moments, growth, and overlaps in the order of :attr:`FixedPoints.overlaps`.
+        numbers: moments, growth, m1 and m2, and overlaps in the order of :attr:`FixedPoints.overlaps`.
         unvaried: whether the state does not vary as far as the digits show, so that overlaps mean nothing.
     """
 
@@ -86,17 +89,26 @@ class Certificate:
         }
 
 
-def certify(found: FixedPoints, *, digits: int = 40, progress: Progress | None = None) -> Certificate:
+def certify(
+    found: FixedPoints,
+    *,
+    digits: int = 40,
+    isometry: UntiedIsometry | None = None,
+    progress: Progress | None = None,
+) -> Certificate:
     """Check the numbers of :func:`meanfield.fixed_points` against a second evaluation in mpmath.
 
     The reference evaluates the cell's own formulas in mpmath, integrates them by other rules, takes derivatives along,
     and starts Newton's method from the fixed points that are to be checked. It shares no polynomial and no quadrature
-    with the closed maps. That there are no other fixed points is not part of it.
+    with the closed maps. That there are no other fixed points is not part of it. With them it checks m1 and m2 of one
+    step, as :func:`meanfield.untied_isometry` has them, by a sum over non-crossing partitions.
 
     Args:
         found: of a cell whose functions read one Gaussian variable each: all with closed maps but gru_reset_after.
         digits: of the reference's integrals; more cost more time. Seconds for 40 where gates are not steep, a minute
             for overlaps of steep ones.
+        isometry: whose first step's moments are to be checked; by default that of the law found. Where there is none,
+            as without a fourth moment or of matrices that are not Gaussian, m1 and m2 are left out.
         progress: called with parts made and parts in all; every fixed point of the overlap is a part.
 
     Returns:
@@ -114,6 +126,8 @@ def certify(found: FixedPoints, *, digits: int = 40, progress: Progress | None =
     True
     >>> [(each.name, each.reference[:14]) for each in certificate.numbers][:2]
     [('mean', '0'), ('second_moment', '0.340267252900')]
+    >>> [(each.name, each.reference[:14]) for each in certificate.numbers][4:6]
+    [('m1', '0.747667747634'), ('m2', '1.365100539692')]
     """
     check_count("digits", digits, _LEAST_DIGITS)
     try:
@@ -121,10 +135,12 @@ def certify(found: FixedPoints, *, digits: int = 40, progress: Progress | None =
     except ImportError:
         raise InvalidInput("certificates need the package mpmath: pip install mpmath") from None
     from meanfield.precise_cells import precise_cell
+    from meanfield.precise_moments import precise_moments
     from meanfield.precise_solution import precise_overlap, resolved_law, working_digits
 
     law = found.law
     precise_cell(law.network.definition)  # which cells there are certificates for
+    isometry = isometry if isometry is not None else _isometry(found)
     parts, made = 1 + len(found.overlaps), 0
 
     def tell() -> None:
@@ -141,6 +157,13 @@ def certify(found: FixedPoints, *, digits: int = 40, progress: Progress | None =
                 _number("second_moment", None, single.second_moment, law.second_moment, digits),
                 *_growth("chi", "timescale", None, single.growth(), found.growth.chi, found.growth.timescale, digits),
             ]
+            if isometry is not None:
+                profiles = (isometry.first_moments, isometry.second_moments)
+                for name, reference, profile in zip(("m1", "m2"), precise_moments(single), profiles, strict=True):
+                    given = profile.at(1)
+                    # Profiles bound their logarithm, which knows more than the number that is made of it.
+                    rounded = Estimate(given.value, given.error + _EPSILON * given.value)
+                    numbers.append(_number(name, None, reference, rounded, digits))
             for index, point in enumerate(found.overlaps):
                 made += 1
                 tell()
@@ -162,6 +185,19 @@ def certify(found: FixedPoints, *, digits: int = 40, progress: Progress | None =
     made = parts
     tell()
     return Certificate(law.network, digits, tuple(numbers), unvaried)
+
+
+def _isometry(found: FixedPoints) -> UntiedIsometry | None:
+    """One step's moments, None where there are none."""
+    from meanfield.closed_isometry import closed_isometry
+    from meanfield.closed_moments import ClosedLaw
+
+    if not isinstance(found.law, ClosedLaw) or found.law.network.matrices.name != "gaussian":
+        return None
+    try:
+        return closed_isometry(found.law, length=1)
+    except MeanfieldError:
+        return None
 
 
 def _growth(

@@ -60,8 +60,8 @@ REQUIREMENTS = (
     ),
     Requirement(
         "variance",
-        "the last state must vary from sequence to sequence by at least 1e-4; raise the inputs' power",
-        lambda terms: terms.variance >= 1e-4,
+        "the last state must vary from sequence to sequence by at least 1e-8; raise the inputs' power",
+        lambda terms: terms.variance >= 1e-8,
         lambda terms: terms.variance,
     ),
     Requirement(

@@ -13,6 +13,8 @@ from meanfield.errors import NotConverged
 
 Float64 = NDArray[np.float64]
 
+_ROUNDING = 2.0**-52
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -109,7 +111,12 @@ class Profile:
         if not 0 <= index < len(self.lags):
             raise KeyError(f"lag {lag} is outside this profile, which covers {self.lags[0]} to {self.lags[-1]}")
         value = float(self.values[index])
-        return Estimate(value, value * float(self.relative_errors[index]))
+        if value == 0.0:
+            return Estimate(0.0, 0.0)
+        # The logarithm is rounded, and so is its exponential, but for exp(0) = 1.
+        logarithm = abs(float(self.log_values[index]))
+        rounding = _ROUNDING * max(1.0, logarithm) if logarithm > 0.0 else 0.0
+        return Estimate(value, value * (float(self.relative_errors[index]) + rounding))
 
     def log10_at(self, lag: int) -> float:
         """Decimal logarithm of the value at one lag."""

@@ -14,8 +14,9 @@ FORGOTTEN = 1e-3
 def fading(sensitivity: Profile) -> Profile:
     """S(τ)/S(0) over the lag; its errors are those of independent numbers, and rather too large for these.
 
-    >>> fading(Profile(np.arange(2), np.log([4.0, 1.0]), np.array([0.3, 0.4]))).at(1)
-    Estimate(value=0.25, error=0.125)
+    >>> faded = fading(Profile(np.arange(2), np.log([4.0, 1.0]), np.array([0.3, 0.4]))).at(1)
+    >>> round(faded.value, 12), round(faded.error, 12)
+    (0.25, 0.125)
     """
     logarithms, errors = sensitivity.log_values, sensitivity.relative_errors
     if not np.isfinite(logarithms[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -25,7 +26,10 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from meanfield.analyses import Analysis
 
-__all__ = ["initialize", "inspect", "networks"]
+from meanfield.torch_spectral_rnn import SpectralRNN
+from meanfield.torch_svd import SVDParametrization
+
+__all__ = ["SVDParametrization", "SpectralRNN", "initialize", "inspect", "networks"]
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 Recurrent = nn.RNN | nn.LSTM | nn.GRU | nn.RNNCell | nn.LSTMCell | nn.GRUCell
@@ -43,8 +47,8 @@ _STACKED = {
 def initialize(module: AnyModule, recipe: Any, *, seed: int = 0) -> AnyModule:
     """Draw the weights and biases of a recurrent layer, in place.
 
-    Every layer and direction is drawn independently. The whole bias is written to ``bias_ih`` and ``bias_hh`` is zero,
-    but for the GRU's ``b_hn``, the second bias of gate h.
+    Every layer and direction is drawn independently, from laws of its own if the recipe has them. The whole bias is
+    written to ``bias_ih`` and ``bias_hh`` is zero, but for the GRU's ``b_hn``, the second bias of gate h.
 
     Args:
         module: nn.LSTM, nn.GRU, nn.RNN or one of their cells, of any width; keeps its dtype and device.
@@ -67,17 +71,23 @@ def initialize(module: AnyModule, recipe: Any, *, seed: int = 0) -> AnyModule:
     [3.0, 3.0, 3.0]
     """
     layer = _recurrent(module)
-    network = getattr(recipe, "network", recipe)
-    if not isinstance(network, Network):
-        raise InvalidInput(f"recipe: must be a recipe or a network, got {recipe!r}")
-    _check_fit(layer, network)
+    suffixes = _suffixes(layer)
+    described = getattr(recipe, "networks", None) or [getattr(recipe, "network", recipe)]
+    for network in described:
+        if not isinstance(network, Network):
+            raise InvalidInput(f"recipe: must be a recipe or a network, got {recipe!r}")
+        _check_fit(layer, network)
+    if len(described) not in (1, len(suffixes)):
+        raise InvalidInput(
+            f"recipe: is of {len(described)} layers and directions, but the module has {len(suffixes)}; design it with "
+            "the layers and bidirectional of the module"
+        )
     check_count("seed", seed, 0)
     parameters = dict(layer.named_parameters(recurse=False))
-    stacked = _STACKED[network.cell]
-    suffixes = _suffixes(layer)
+    stacked = _STACKED[described[0].cell]
     own_seeds = np.random.SeedSequence(seed).generate_state(len(suffixes), np.uint64)
     drawn: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
-    for suffix, own_seed in zip(suffixes, own_seeds, strict=True):
+    for suffix, network, own_seed in zip(suffixes, itertools.cycle(described), own_seeds, strict=False):
         weights = sample_weights(network, hidden=layer.hidden_size, inputs=_fan_in(layer, suffix), seed=int(own_seed))
         drawn[f"weight_ih{suffix}"] = np.concatenate([weights[gate]["input"] for gate in stacked])
         drawn[f"weight_hh{suffix}"] = np.concatenate([weights[gate]["recurrent"] for gate in stacked])
