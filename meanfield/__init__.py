@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
     from meanfield.autonomous_states import StaticState, static_states
+    from meanfield.band_bounds import gradient_bound, GradientBound
     from meanfield.baselines import baseline
     from meanfield.cells import Cell, register
     from meanfield.certificates import Certificate, certify
@@ -74,6 +75,7 @@ __all__ = [
     "FixedPoints",
     "FreeSpectrum",
     "Gate",
+    "GradientBound",
     "Gradients",
     "Growth",
     "Infeasible",
@@ -109,6 +111,7 @@ __all__ = [
     "fixed_points_of_many",
     "framework_default",
     "free_singular_values",
+    "gradient_bound",
     "gradients",
     "load",
     "phase_diagram",
@@ -143,6 +146,7 @@ _HOME = {
     "FixedPoints": "closed_maps",
     "FreeSpectrum": "free_spectra",
     "Gate": "network",
+    "GradientBound": "band_bounds",
     "Gradients": "gradient_profiles",
     "Growth": "sampled_growth",
     "Infeasible": "errors",
@@ -178,6 +182,7 @@ _HOME = {
     "fixed_points_of_many": "closed_batch",
     "framework_default": "defaults",
     "free_singular_values": "free_spectra",
+    "gradient_bound": "band_bounds",
     "gradients": "gradient_profiles",
     "load": "recipes",
     "phase_diagram": "phase_diagrams",

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from meanfield import recipe_file
 from meanfield.analyses import Analysis, analyze
+from meanfield.band_bounds import gradient_bound
 from meanfield.defaults import default_framework, framework_default, frameworks_of
 from meanfield.design import Design, Progress, check_sequences, require, search
 from meanfield.errors import InvalidInput, NotConverged
@@ -217,6 +218,13 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
         found.append(
             f"At {request.length} steps the {default.framework} default lets all inputs reach the last state too: it "
             "is fine for this length."
+        )
+    bound = gradient_bound(first.network, length=request.length)
+    if bound is not None:
+        found.append(
+            f"Whatever the inputs, no singular value of ∂h_T/∂h_0 over {request.length} steps exceeds "
+            f"10^{bound.log10_largest:.3g}: a bound from the singular values of the recurrent matrix alone, not a "
+            "prediction."
         )
     if request.hidden < NARROW:
         # Groups answer for networks of their own width; scatter grows as the root of one over the width.
