@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from meanfield.free_spectra import FreeSpectrum, free_singular_values
     from meanfield.gradient_profiles import Gradients, gradients
     from meanfield.inputs import Inputs
+    from meanfield.isometry_batch import CriticalDesign, CriticalRequest, critical_designs
     from meanfield.jacobian_spectra import Spectra, spectra
     from meanfield.network import Gate, Network
     from meanfield.phase_diagrams import PhaseDiagram, phase_diagram
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
     from meanfield.state_moments import Stationary, stationary
     from meanfield.stationary_law import StationaryLaw, sample_law
     from meanfield.svd import SVDGradient, SVDMatrix
+    from meanfield.table_designs import Design, load_design
+    from meanfield.table_export import export_table
+    from meanfield.table_lookup import lookup
+    from meanfield.table_pictures import heat_map
+    from meanfield.table_requests import Request
+    from meanfield.table_runs import TableRun, table
     from meanfield.weight_ensembles import Ensemble
 
 __all__ = [
@@ -64,10 +71,13 @@ __all__ = [
     "Cell",
     "Certificate",
     "Comparison",
+    "CriticalDesign",
     "CriticalInitialisation",
     "CriticalPoint",
+    "CriticalRequest",
     "CriticalSurface",
     "Curve",
+    "Design",
     "Eigenvalues",
     "Ensemble",
     "Estimate",
@@ -88,6 +98,7 @@ __all__ = [
     "PhaseDiagram",
     "Profile",
     "Recipe",
+    "Request",
     "SVDGradient",
     "SVDMatrix",
     "Samples",
@@ -96,24 +107,30 @@ __all__ = [
     "StaticState",
     "Stationary",
     "StationaryLaw",
+    "TableRun",
     "UntiedIsometry",
     "analyze",
     "baseline",
     "certify",
     "compare",
+    "critical_designs",
     "critical_gain",
     "critical_minimal",
     "critical_point",
     "critical_surface",
     "critical_vanilla",
     "eigenvalues",
+    "export_table",
     "fixed_points",
     "fixed_points_of_many",
     "framework_default",
     "free_singular_values",
     "gradient_bound",
     "gradients",
+    "heat_map",
     "load",
+    "load_design",
+    "lookup",
     "phase_diagram",
     "recipe",
     "register",
@@ -125,6 +142,7 @@ __all__ = [
     "spectra",
     "static_states",
     "stationary",
+    "table",
     "torch",
     "untied_isometry",
 ]
@@ -135,10 +153,13 @@ _HOME = {
     "Cell": "cells",
     "Certificate": "certificates",
     "Comparison": "comparison",
+    "CriticalDesign": "isometry_batch",
     "CriticalInitialisation": "critical_initialisations",
     "CriticalPoint": "critical_points",
+    "CriticalRequest": "isometry_batch",
     "CriticalSurface": "critical_surfaces",
     "Curve": "singular_value_density",
+    "Design": "table_designs",
     "Eigenvalues": "eigenvalue_plane",
     "Ensemble": "weight_ensembles",
     "Estimate": "estimate",
@@ -159,6 +180,7 @@ _HOME = {
     "PhaseDiagram": "phase_diagrams",
     "Profile": "estimate",
     "Recipe": "recipes",
+    "Request": "table_requests",
     "SVDGradient": "svd",
     "SVDMatrix": "svd",
     "Samples": "samples",
@@ -167,24 +189,30 @@ _HOME = {
     "StaticState": "autonomous_states",
     "Stationary": "state_moments",
     "StationaryLaw": "stationary_law",
+    "TableRun": "table_runs",
     "UntiedIsometry": "closed_isometry",
     "analyze": "analyses",
     "baseline": "baselines",
     "certify": "certificates",
     "compare": "comparison",
+    "critical_designs": "isometry_batch",
     "critical_gain": "critical_gains",
     "critical_minimal": "critical_initialisations",
     "critical_point": "critical_points",
     "critical_surface": "critical_surfaces",
     "critical_vanilla": "critical_initialisations",
     "eigenvalues": "eigenvalue_plane",
+    "export_table": "table_export",
     "fixed_points": "closed_maps",
     "fixed_points_of_many": "closed_batch",
     "framework_default": "defaults",
     "free_singular_values": "free_spectra",
     "gradient_bound": "band_bounds",
     "gradients": "gradient_profiles",
+    "heat_map": "table_pictures",
     "load": "recipes",
+    "load_design": "table_designs",
+    "lookup": "table_lookup",
     "phase_diagram": "phase_diagrams",
     "recipe": "recipes",
     "register": "cells",
@@ -196,6 +224,7 @@ _HOME = {
     "spectra": "jacobian_spectra",
     "static_states": "autonomous_states",
     "stationary": "state_moments",
+    "table": "table_runs",
     "untied_isometry": "closed_isometry",
 }
 

@@ -1,4 +1,4 @@
-"""The ``meanfield`` command: recipe, analyze, sample, fixed-points, critical, spectra and schema."""
+"""The ``meanfield`` command: recipe, analyze and schema here, other commands in the ``cli_`` modules beside."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from meanfield.cli_options import Debug, DeviceOption, Json, Power, Regime, Seed, Start, Units
+from meanfield.cli_comparison import comparison
+from meanfield.cli_options import Debug, DeviceOption, EnsembleName, Json, Objective, Regime, Seed, Start, Units
+from meanfield.cli_tables import tables
 from meanfield.cli_theory import theory
+from meanfield.cli_training import training
+from meanfield.cli_validation import validation
 from meanfield.terminal import (
-    check_positive,
+    ensemble_for,
     errors_reported,
     inputs_for,
     print_table,
     read_network,
     search_progress,
+    task_inputs_for,
 )
 
 app = typer.Typer(
@@ -50,18 +55,49 @@ def _options(
 @app.command(
     epilog="Examples:\n\n"
     "[bold]meanfield recipe lstm --length 784 --hidden 256 --inputs 28 -o lstm.json[/bold]\n\n"
-    "[bold]meanfield recipe gru_reset_after --length 200 --signal 20 --padding-power 0.1 --json[/bold]"
+    "[bold]meanfield recipe gru_reset_after --length 200 --signal 20 --padding-power 0.1 --json[/bold]\n\n"
+    "[bold]meanfield recipe lstm --data train.npy --hidden 128 -o lstm.json[/bold] (sequences × steps × inputs)\n\n"
+    "[bold]meanfield recipe lstm --length 200 --layers 2 --bidirectional -o stack.json[/bold]\n\n"
+    "[bold]meanfield recipe vanilla --length 100 --ensemble svd --band 0.01[/bold]"
 )
 def recipe(
-    cell: Annotated[str, typer.Argument(help="lstm, gru_reset_after (PyTorch's and Keras' GRU) or gru.")],
-    length: Annotated[int, typer.Option(help="Steps of the task.")],
+    cell: Annotated[
+        str,
+        typer.Argument(
+            help="lstm, gru_reset_after (PyTorch's and Keras' GRU), gru, cifg_lstm, peephole_lstm, janet, minimal, "
+            "vanilla or leaky."
+        ),
+    ],
+    length: Annotated[int | None, typer.Option(help="Steps of the task; those of the data by default.")] = None,
     hidden: Annotated[int, typer.Option(help="Width of the layer.")] = 256,
-    inputs: Annotated[int, typer.Option(help="Input size of the layer.")] = 28,
-    power: Power = 1.0,
+    inputs: Annotated[int | None, typer.Option(help="Input size of the layer; that of the data, else 28.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The task's inputs: a .npy file, sequences × steps × inputs. A few sequences are read."),
+    ] = None,
+    power: Annotated[float | None, typer.Option(help="Mean square of every input component; 1 by default.")] = None,
     signal: Annotated[
         int | None, typer.Option(help="Steps that carry the signal; the rest is padding. All of them by default.")
     ] = None,
-    padding_power: Annotated[float, typer.Option(help="Mean square of the padding; 0 for zeros.")] = 0.0,
+    padding_power: Annotated[
+        float | None, typer.Option(help="Mean square of the padding; 0, for zeros, by default.")
+    ] = None,
+    objective: Annotated[
+        Objective, typer.Option(help="What the recipe is for: to learn, or χ = 1 with the smallest spread.")
+    ] = Objective.learn,
+    regime: Annotated[Regime, typer.Option(help="Of isometry: weights that stay, or fresh ones at every step.")] = (
+        Regime.tied
+    ),
+    ensemble: Annotated[
+        EnsembleName | None,
+        typer.Option(help="Recurrent matrices; by default orthogonal for cells without gates, else gaussian."),
+    ] = None,
+    band: Annotated[
+        float | None, typer.Option(help="Of ensemble svd: singular values from 1 - band to 1 + band times the gain.")
+    ] = None,
+    layers: Annotated[int, typer.Option(help="Layers; each is designed for the states of the one below.")] = 1,
+    bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Layers read in both directions.")] = False,
+    budget: Annotated[float | None, typer.Option(help="Seconds that the search of a layer may take.")] = None,
     seed: Seed = 0,
     units: Units = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; whole or not at all.")] = None,
@@ -72,24 +108,33 @@ def recipe(
     with errors_reported(debug):
         from meanfield import recipes
         from meanfield.files import check_writable
-        from meanfield.inputs import Inputs
 
         if output is not None:
             check_writable(output)
-        if signal is None:
-            task_inputs = Inputs(power=power, size=check_positive("inputs", inputs))
-        else:
-            check_positive("length", length)
-            task_inputs = Inputs.padded(
-                signal=signal,
-                length=length,
-                power=power,
-                padding_power=padding_power,
-                size=check_positive("inputs", inputs),
-            )
+        task_inputs, steps = task_inputs_for(
+            data=data,
+            length=length,
+            inputs=inputs,
+            power=power,
+            signal=signal,
+            padding_power=padding_power,
+            seed=seed,
+        )
         with search_progress("Searching") as progress:
             found = recipes.recipe(
-                cell, length=length, hidden=hidden, inputs=task_inputs, seed=seed, units=units, progress=progress
+                cell,
+                length=steps,
+                hidden=hidden,
+                inputs=task_inputs,
+                objective=objective.value,
+                regime=regime.value,
+                ensemble=ensemble_for(ensemble.value if ensemble is not None else None, band),
+                layers=layers,
+                bidirectional=bidirectional,
+                seed=seed,
+                units=units,
+                budget=budget,
+                progress=progress,
             )
         if output is not None:
             found.save(output)
@@ -178,7 +223,11 @@ def schema(
         typer.echo(json.dumps(content, indent=2))
 
 
+app.add_typer(comparison)
+app.add_typer(tables)
 app.add_typer(theory)
+app.add_typer(training)
+app.add_typer(validation)
 
 
 def main() -> None:

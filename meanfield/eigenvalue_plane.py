@@ -16,6 +16,7 @@ from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.jacobian_spectra import SLOW_RADIUS
+from meanfield.matrix_laws import matrix_law
 from meanfield.network import Network
 from meanfield.plane_curves import EigenvalueBoundary, EigenvalueContour, PlaneDensity, group_means, mean_contours
 from meanfield.sampling.devices import DeviceChoice
@@ -216,6 +217,9 @@ def eigenvalues(
 ) -> Eigenvalues:
     """The eigenvalues of the one-step Jacobian over all state variables, in networks of a width.
 
+    Matrices that are not Gaussian, as the network's ensemble says, leave the edge and the outer boundary as they are
+    for the same mean square; they change the density inside and may leave holes.
+
     Args:
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
@@ -258,9 +262,10 @@ def of_trajectory(trajectory: Trajectory, hidden: int) -> Eigenvalues:
         NotConverged: if the edge was not found.
     """
     sample, per_group = _networks(trajectory.snapshots()[-1], hidden)
+    matrices = matrix_law(trajectory.network)
     with _translated(), one_blas_thread():
         edges = rightmost_eigenvalue(sample)
-        networks = tuple(EigenvalueDensity(sample.taken(np.array(k, dtype=np.intp))) for k in range(len(edges)))
+        networks = tuple(EigenvalueDensity(sample.at((k,)), matrices) for k in range(len(edges)))
     return Eigenvalues(
         edge=from_groups(group_means(edges, per_group)),
         edge_scatter=float(np.std(edges, ddof=1)),

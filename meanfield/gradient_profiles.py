@@ -80,7 +80,7 @@ def gradients(
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
         length: T, the number of steps.
-        hidden: width N of the network; groups are of that width (64 to 512) unless ``units`` is given.
+        hidden: width N of the network; groups are of that width (128 to 512) unless ``units`` is given.
         units: units in all groups together; more units, smaller errors.
         groups: independent groups, whose scatter gives the errors; 8 or more by default.
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.

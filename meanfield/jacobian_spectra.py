@@ -9,6 +9,7 @@ import numpy as np
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
+from meanfield.matrix_laws import fourth_cumulant, matrix_law
 from meanfield.network import Network
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
@@ -57,6 +58,9 @@ def spectra(
 ) -> Spectra:
     """Moments of the singular values, eigenvalue edge and slow modes of the one-step Jacobian.
 
+    The second moment and the slow modes depend on the ensemble of the recurrent matrices, the first moment and the edge
+    on their mean square only.
+
     Args:
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
@@ -94,14 +98,15 @@ def spectra(
 def of_trajectory(trajectory: Trajectory, hidden: int) -> Spectra:
     """Spectra read off a linearised run of at least ``hidden`` units in all."""
     first, second, edges, slow = [], [], [], []
+    cumulant, matrices = fourth_cumulant(trajectory.network), matrix_law(trajectory.network)
     try:
         with one_blas_thread():
             for sample in trajectory.snapshots():
-                m1, m2 = jacobian_moments(sample)
+                m1, m2 = jacobian_moments(sample, cumulant)
                 first.append(m1)
                 second.append(m2)
                 edges.append(rightmost_eigenvalue(sample.regrouped(hidden)))
-                slow.append(mass_near(sample, radius=SLOW_RADIUS, points=24))
+                slow.append(mass_near(sample, radius=SLOW_RADIUS, points=24, matrices=matrices))
     except ValueError as failure:
         raise InvalidInput(f"cell {trajectory.network.cell!r}: {failure}") from failure
     except ArithmeticError as failure:

@@ -15,6 +15,7 @@ from meanfield.checks import check_count, check_number
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
+from meanfield.matrix_laws import fourth_cumulant, matrix_law
 from meanfield.network import Network
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
@@ -22,6 +23,7 @@ from meanfield.solvers.circuit_moments import jacobian_moments
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.singular_density import SingularDensity, Values, quantiles
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
+from meanfield.weight_ensembles import as_ensemble
 
 Float64 = NDArray[np.float64]
 
@@ -124,8 +126,9 @@ class SingularValues:
         def distribution(points: Float64) -> Float64:
             return self.distribution(points).values
 
+        resolution = max(law.equation.energy.resolution for law in self.laws)
         with _translated():
-            middle = quantiles(distribution, [share], highest)
+            middle = quantiles(distribution, [share], highest, resolution=resolution)
             uncertain = self.distribution(middle.values).errors[0]
             around = quantiles(distribution, np.clip([share - uncertain, share + uncertain], 0.0, 1.0), highest)
         value, moved = float(middle.values[0]), float(np.max(np.abs(around.values - middle.values)))
@@ -167,15 +170,17 @@ def singular_values(
 ) -> SingularValues:
     """The law of the singular values of the Jacobian of one step, or of a few, over all state variables.
 
-    The coefficients of the Jacobian are those of a population, jointly; its matrices are Gaussian and wide.
+    The coefficients of the Jacobian are those of a population, jointly; its matrices are wide, and of the network's
+    ensemble: Gaussian, orthogonal or with singular values in a band.
 
     Args:
         network: the network.
         inputs: what it reads; white inputs of power 1 by default.
         steps: how many steps the Jacobian spans, along one trajectory. More than one need matrices that are independent
             from step to step: weights that are redrawn, or a cell without skip path, for which only equal times pair
-            up. Cost grows steeply with steps and carriers: two steps of a gru take as long as four of a vanilla
-            network. Moments of longer products: :func:`meanfield.gradients`.
+            up (of matrices that are not Gaussian, a cell with a single one). Cost grows steeply with steps and
+            carriers: two steps of a gru take as long as four of a vanilla network. Moments of longer products:
+            :func:`meanfield.gradients`.
         hidden: width of the network that it is for.
         length: steps that are made, after a transient if the run is stationary; the Jacobian is that of the last ones.
         units, groups, regime, start, seed, device: see :func:`meanfield.gradients`.
@@ -185,7 +190,7 @@ def singular_values(
 
     Raises:
         InvalidInput: if an argument is out of its range, or several steps are asked for with tied weights and a skip
-            path.
+            path, or with several tied matrices that are not Gaussian.
         NotConverged: if the states do not become stationary, or the Dyson equation was not solved.
 
     >>> import meanfield as mf
@@ -216,10 +221,21 @@ def of_trajectory(trajectory: Trajectory, steps: int = 1) -> SingularValues:
             f"steps: with tied weights and the skip path of cell {trajectory.network.cell!r} the matrices of different "
             f"steps are not independent; ask for one step, or regime='untied', got {steps}"
         )
+    network = trajectory.network
+    cumulant, matrices = fourth_cumulant(network), matrix_law(network)
+    if steps > 1 and trajectory.population.regime == "tied" and cumulant != 0.0:
+        reached = trajectory.last_steps(1).reached()
+        if len(reached.gains) > 1:
+            raise InvalidInput(
+                f"steps: tied matrices of ensemble {as_ensemble(network.ensemble).name!r} are covered over several "
+                f"steps for cells with one of them; cell {network.cell!r} has {len(reached.gains)}; ask for one step, "
+                f"or regime='untied', got {steps}"
+            )
     with _translated():
-        laws = tuple(SingularDensity(_group(sample, k)) for k in range(len(sample.state_to_state)))
+        groups = range(len(sample.state_to_state))
+        laws = tuple(SingularDensity(_group(sample, k), matrices=matrices) for k in groups)
         try:
-            first, second = jacobian_moments(sample)
+            first, second = jacobian_moments(sample, cumulant)
         except ValueError:
             # Fields that act on the state and on a carrier both: beyond the pairings, not beyond the Dyson equation.
             first, second = np.array([law.moments() for law in laws]).T

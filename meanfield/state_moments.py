@@ -50,7 +50,7 @@ def stationary(
         network: the network.
         inputs: what it reads; white inputs of power 1 by default. Their overlap is that of the two sequences.
         length: steps that are averaged over; from the zero state, the step after which moments are taken.
-        hidden: width N of the network; groups are of that width (64 to 512) unless ``units`` is given.
+        hidden: width N of the network; groups are of that width (128 to 512) unless ``units`` is given.
         units: units in all groups together; more units, smaller errors.
         groups: independent groups, whose scatter gives the errors; 8 or more by default.
         regime: ``"tied"`` weights, as in a real network, or ``"untied"``.

@@ -31,7 +31,7 @@ DEFAULT_HIDDEN = 256
 LONGEST_TRANSIENT = 4000
 _DRIFT = 0.01  # relative drift of a second moment between successive windows that counts as none
 _NOTHING = 1e-20  # a second moment below this counts as zero
-_NARROWEST, _WIDEST = 64, 512  # units a group, unless asked for
+_NARROWEST, _WIDEST = 128, 512  # units a group, unless asked for
 _SNAPSHOTS = 4  # times at which circuits are read for spectra
 
 
@@ -217,7 +217,9 @@ def arrange(
     """Deal units into groups that answer for networks of ``hidden`` units.
 
     Corrections of order 1/N, and T²/N at long lags, are those of a group's width. By default groups are as wide as the
-    network, from 64 up to 512 units, beyond which they hardly matter, and there are eight of them or more.
+    network, from 128 up to 512 units, and there are eight of them or more. Narrower groups would not answer for
+    narrower networks: the backward pass draws its matrices independently of the forward pass, which is wrong by
+    more than real networks of that width are off the limit.
 
     Args:
         hidden: width N that predictions are for.

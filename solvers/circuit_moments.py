@@ -4,6 +4,15 @@ For J = D + Σ_k A_k W_k C_c(k) with Gaussian W_k only non-crossing pairings sur
 C_c = P_c + Σ_m Q_cm W_m C_c(m) may contain further Gaussian matrices (the reset gate of a GRU). Their contribution
 follows from the same pairings, one such matrix after the other in the order of evaluation: what was there before is
 independent of it, and it occurs at most once in every carrier's matrix.
+
+Other matrices that are unchanged in law by rotations from both sides are R-diagonal: of their free cumulants only those
+of alternating W and Wᵀ differ from zero. In m2 every W_k occurs in each of J Jᵀ J Jᵀ at most once, and beside pairings
+there is one block more, all four, whose complement consists of single factors (Nica and Speicher, lecture 15):
+
+    m2 = m2 of Gaussian matrices + Σ_k κ (σ_k² l_k r_k)²/S,    κ = E s⁴/(E s²)² - 2,
+
+with r_k = tr C Cᵀ/N of the carrier that W_k reads, l_k the same of what leads from its field to the state, and σ_k² the
+mean square of its singular values. κ is 0 for Gaussian matrices and -1 for orthogonal ones.
 """
 
 from __future__ import annotations
@@ -16,13 +25,22 @@ from meanfield.solvers.circuit_sample import CircuitSample
 Float64 = NDArray[np.float64]
 
 
-def jacobian_moments(sample: CircuitSample) -> tuple[Float64, Float64]:
+def jacobian_moments(sample: CircuitSample, fourth_cumulant: float = 0.0) -> tuple[Float64, Float64]:
     """m1 = tr J Jᵀ/(S N) and m2 = tr (J Jᵀ)²/(S N) of one step, each of the sample's leading shape.
 
     The matrices W are taken as independent of the coefficients, which holds as N → ∞.
 
+    Args:
+        sample: the circuit; its gains are root mean squares of the matrices' singular values.
+        fourth_cumulant: κ = E s⁴/(E s²)² - 2 of the singular values s.
+
     Raises:
         ValueError: if a field acts on the state and on a carrier both: then further pairings count.
+
+    >>> one = np.ones((4, 1, 1))
+    >>> orthogonal = CircuitSample(0.0 * one, one, one, 0.0 * one, np.array([2.0]), np.array([0]))
+    >>> float(jacobian_moments(orthogonal)[1]), float(jacobian_moments(orthogonal, -1.0)[1])
+    (32.0, 16.0)
     """
     D, A = sample.state_to_state, sample.field_to_state
     P, Q = sample.state_to_carrier, sample.field_to_carrier
@@ -58,7 +76,25 @@ def jacobian_moments(sample: CircuitSample) -> tuple[Float64, Float64]:
     second = second + np.einsum("...k,...l,...kl->...", gain, gain, np.mean(gram**2, axis=-3))
     weighted = variance * mean_norms
     second = second + np.einsum("...k,...l,...kl->...", weighted, weighted, overlap[..., read, :][..., read])
+    if fourth_cumulant:
+        round_trip = gain * returned_power(A, Q, sample.gains, read)
+        second = second + fourth_cumulant * np.sum(round_trip**2, axis=-1)
     return first / sample.variables, second / sample.variables
+
+
+def returned_power(A: Float64, Q: Float64, gains: Float64, read: NDArray[np.intp]) -> Float64:
+    """l_k = tr L_kᵀ L_k/N with L_k what leads from field k to the state, through later fields too; (…, K).
+
+    Args:
+        A, Q: of a sample, see :class:`~meanfield.solvers.circuit_sample.CircuitSample`.
+        gains, read: σ_k and the carrier that each field reads, (K,).
+    """
+    found = np.mean(np.sum(A**2, axis=-2), axis=-2)
+    through = gains**2 * np.mean(Q**2, axis=-3)[..., read, :].swapaxes(-1, -2)  # from k to l, (…, K, K)
+    # Q is strictly triangular in the order of evaluation: later fields first.
+    for k in np.argsort(-read, kind="stable"):
+        found[..., k] += np.sum(through[..., k, :] * found, axis=-1)
+    return found
 
 
 def _carrier_overlaps(

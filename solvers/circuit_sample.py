@@ -79,6 +79,10 @@ class CircuitSample:
         """Some of the samples along the first axis."""
         return self._changed(lambda block: block[which])
 
+    def at(self, index: tuple[int, ...]) -> CircuitSample:
+        """One sample, at an index of all leading axes, without them."""
+        return self._changed(lambda block: block[index])
+
     def first_of_second_axis(self) -> CircuitSample:
         """The first sample along the second leading axis, which is dropped."""
         return self._changed(lambda block: block[:, 0])

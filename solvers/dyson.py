@@ -7,7 +7,8 @@ resolvent is that of the units' pencils K (:mod:`meanfield.solvers.unit_pencils`
 
 There are 2C unknowns, whatever the numbers of fields and state variables. For Im w > 0 exactly one stationary point has
 Im α ≤ 0 and Im β ≤ 0, and where it continues analytically to real w it is the limit: signs certify what Newton's method
-has found.
+has found. For other matrices than Gaussian ones the last sum is another function of two or four unknowns a matrix, all
+with Im ≤ 0 (:mod:`meanfield.solvers.self_energies`; Belinschi, Mai and Speicher 2017 for the uniqueness).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meanfield.solvers.circuit_sample import CircuitSample
+from meanfield.solvers.free_laws import PositiveLaw
 from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.self_energies import is_gaussian, self_energy
 from meanfield.solvers.threads import in_parts
 from meanfield.solvers.unit_pencils import UnitPencils
 
@@ -40,13 +43,13 @@ _LOWEST = 1e-13  # height below which the axis itself is the next aim
 
 @dataclass(frozen=True)
 class Stationarity:
-    """Derivatives of Φ at points w and values u = (α, β) of the unknowns.
+    """Derivatives of Φ at points w and values u of the n unknowns, (α, β) for Gaussian matrices.
 
     Attributes:
-        gradient: ∂Φ/∂u, (points, 2C).
-        hessian: ∂²Φ/∂u², (points, 2C, 2C).
+        gradient: ∂Φ/∂u, (points, n).
+        hessian: ∂²Φ/∂u², (points, n, n).
         slope: ∂Φ/∂w, (points,).
-        mixed: ∂²Φ/∂w∂u, (points, 2C).
+        mixed: ∂²Φ/∂w∂u, (points, n).
         curvature: ∂²Φ/∂w², (points,).
     """
 
@@ -69,7 +72,7 @@ class DysonSolution:
         errors: of the trace as g(w): the last step of Newton's method, and what the distance to ``reached`` may make
             even at an edge, (points,).
         derivative: dg/dw, (points,).
-        unknowns: (α, β) there in units of the pencils' scale, (points, 2C).
+        unknowns: u there in units of the pencils' scale, (points, n).
         outside: whether w is real and outside the support, all unknowns being real, (points,).
     """
 
@@ -88,6 +91,11 @@ class DysonEquation:
     Args:
         sample: coefficients without leading axes.
         shift: z; zero for singular values of J.
+        matrices: law of the squared singular values of the matrices: one point for orthogonal ones, a uniform band, or
+            None for Gaussian ones. Only its shape counts: gains are root mean squares.
+
+    Raises:
+        ValueError: if the law of the matrices is another one.
 
     >>> one = np.ones((4, 1, 1))
     >>> equation = DysonEquation(CircuitSample(0 * one, one, one, 0 * one, np.array([1.0]), np.array([0])))
@@ -95,22 +103,20 @@ class DysonEquation:
     array([-0.5+0.8660254j])
     """
 
-    def __init__(self, sample: CircuitSample, shift: complex = 0.0) -> None:
-        self.pencils = UnitPencils.of(sample, shift)
-        self._carriers = self.pencils.carriers
+    def __init__(self, sample: CircuitSample, shift: complex = 0.0, matrices: PositiveLaw | None = None) -> None:
+        self.pencils = UnitPencils.of(sample, shift, by_field=not is_gaussian(matrices))
+        self.energy = self_energy(matrices, self.pencils.returned, self.pencils.power, self.pencils.reads)
         self._dimension = 2 * self.pencils.variables
         polynomials = self.pencils.determinants()
         exponents = np.roll(polynomials.exponents, -1, axis=1)  # of (α, β, w)
         self._coefficients = polynomials.coefficients
         self._degrees = exponents.max(axis=0)
-        size = 2 * self._carriers + 1
+        size = self.pencils.carriers + self.pencils.groups + 1
         self._firsts = [
             _derivative(exponents, self._degrees),
             *(_derivative(exponents, self._degrees, v) for v in range(size)),
         ]
         self._seconds = {(i, j): _derivative(exponents, self._degrees, i, j) for i in range(size) for j in range(i + 1)}
-        self._far = np.concatenate((self.pencils.returned, self.pencils.power))
-        self._partner = np.roll(np.arange(2 * self._carriers), self._carriers)
 
     def solve(self, points: ArrayLike) -> DysonSolution:
         """Solve at points with Im w ≥ 0; real ones stand for the limit from above.
@@ -135,8 +141,8 @@ class DysonEquation:
 
         Its derivative by z̄ is minus π times the density of the eigenvalues of J at z.
         """
-        S, C = self.pencils.variables, self._carriers
-        w, u = solution.reached / self.pencils.scale, solution.unknowns
+        S, C = self.pencils.variables, self.pencils.carriers
+        w, u = solution.reached / self.pencils.scale, self.energy.of_units(solution.unknowns)
         found = np.empty(len(w), np.complex128)
         for k in range(len(w)):
             inverse = np.linalg.inv(self.pencils.matrices(w[k : k + 1], u[k : k + 1, :C], u[k : k + 1, C:])[0])
@@ -144,8 +150,9 @@ class DysonEquation:
         return found / self.pencils.scale
 
     def stationarity(self, w: Complex128, unknowns: Complex128) -> Stationarity:
-        """Derivatives of Φ at scaled points (points,) and unknowns (points, 2C)."""
-        count, size = unknowns.shape
+        """Derivatives of Φ at scaled points (points,) and unknowns (points, n)."""
+        variables, change = self.energy.of_units(unknowns), self.energy.to_units
+        count, size = variables.shape
         out = Stationarity(
             np.empty((count, size), np.complex128),
             np.empty((count, size, size), np.complex128),
@@ -160,16 +167,19 @@ class DysonEquation:
             with np.errstate(all="ignore"):
                 for part in range(first, last):
                     some = slice(part * at_once, (part + 1) * at_once)
-                    self._differentiate(w[some], unknowns[some], out, some)
+                    self._differentiate(w[some], variables[some], out, some)
 
         in_parts(work, parts)
-        out.gradient[...] += unknowns[:, self._partner]
-        out.hessian[:, np.arange(size), self._partner] += 1.0
+        if change is not None:
+            hessian = change @ out.hessian @ change.T
+            out = Stationarity(out.gradient @ change.T, hessian, out.slope, out.mixed @ change.T, out.curvature)
+        with np.errstate(all="ignore"):
+            self.energy.add_derivatives(unknowns, out.gradient, out.hessian)
         return out
 
-    def _differentiate(self, w: Complex128, unknowns: Complex128, out: Stationarity, some: slice) -> None:
+    def _differentiate(self, w: Complex128, variables: Complex128, out: Stationarity, some: slice) -> None:
         """E log det and its derivatives, to be written to some of the points."""
-        variables = np.concatenate((unknowns, w[:, None]), axis=1)
+        variables = np.concatenate((variables, w[:, None]), axis=1)
         size, units = variables.shape[1], len(self._coefficients)
         monomials = self._monomials(variables)
         firsts = np.stack([factors * monomials[:, at] for factors, at in self._firsts], axis=1)
@@ -215,7 +225,7 @@ class _Path:
     def __init__(self, equation: DysonEquation, aims: Complex128) -> None:
         self._equation, self._aims = equation, aims
         self._w = aims.real + 1j * np.maximum(aims.imag, _FAR)
-        self._u = equation._far / self._w[:, None]
+        self._u = equation.energy.far / self._w[:, None]
         self._rate = np.zeros_like(self._u)  # du/dw
         self._trace = np.zeros_like(self._w)
         self._derivative = np.zeros_like(self._w)
@@ -227,8 +237,8 @@ class _Path:
         for attempt in range(_STARTS):
             for _ in range(_AVERAGED << attempt):
                 found = self._equation.stationarity(self._w[todo], self._u[todo])
-                # The gradient is E[∂ log det] plus the partner; a fixed point of the partner is where it vanishes.
-                self._u[todo] -= 0.5 * found.gradient[:, self._equation._partner]
+                following = self._equation.energy.iterated(self._u[todo], found.gradient)
+                self._u[todo] = 0.5 * (self._u[todo] + following)
             todo = todo[~self._solve(todo, self._w[todo], self._u[todo])]
             if not len(todo):
                 return
@@ -249,7 +259,7 @@ class _Path:
 
     def _solve(self, which: NDArray[np.intp], w: Complex128, guess: Complex128) -> NDArray[np.bool_]:
         """Newton's method at w for some of the points; where it succeeds with the right signs they move there."""
-        u, far = guess.copy(), self._equation._far
+        u, far = guess.copy(), self._equation.energy.far
         active = np.arange(len(which))
         done = np.zeros(len(which), dtype=np.bool_)
         for _ in range(_NEWTON):
@@ -295,7 +305,7 @@ class _Path:
             errors=errors / scale,
             derivative=self._derivative / scale**2,
             unknowns=self._u,
-            outside=(self._aims.imag == 0.0) & ~away & _are_real(self._u, self._equation._far),
+            outside=(self._aims.imag == 0.0) & ~away & _are_real(self._u, self._equation.energy.far),
         )
 
 

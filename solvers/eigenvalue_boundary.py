@@ -1,7 +1,8 @@
 """The boundary of the support of the eigenvalues of a one-step Jacobian (theory, section 5).
 
 λ is in the support where ρ(M(λ)) ≥ 1. Around every eigenvalue of a unit's D that matrices move, M has a pole, and so
-the support of n units has an island there at least, of a size of the order n^(-1/2). Rays therefore look at the places
+the support of n units has an island there at least, of a size of the order n^(-1/2); in holes of matrices that are not
+Gaussian it has none. Rays therefore look at the places
 next to such poles beside evenly spaced ones; contours are found on a grid and leave out islands that are smaller than
 its cells, which are listed instead.
 """
@@ -23,6 +24,7 @@ Float64 = NDArray[np.float64]
 RESOLUTION = 96
 _PARTS = 160  # evenly spaced parts of a ray
 _NEAR = 2.0  # of these parts: distance from a ray at which a pole is looked at
+_THIN = 1e-10  # of the size of the support: thinner rings are not seen
 _BETWEEN = np.array([0.25, 0.5, 0.75])  # places between neighbouring poles
 _ROOT = 1e-13  # tolerance of a radius, relative to the size of the support
 _ROUNDING = 1e-14  # of log ρ
@@ -103,7 +105,7 @@ class SupportBoundary:
         self._size = 1.25 * farthest + 1e-3 * (1.0 + abs(self.centre))
         directions = np.exp(1j * np.pi * np.arange(2 * _DIRECTIONS + 1) / (2 * _DIRECTIONS))
         # Beyond all poles ρ falls.
-        while np.any(potential.log_radius(self.centre + self._size * directions) > 0.0):
+        while np.any(potential.log_radius(self.centre + self._size * directions, outer=True) > 0.0):
             self._size *= 1.5
             if self._size > _FARTHEST:
                 raise ArithmeticError("the eigenvalues lie beyond the range of numbers; lower the recurrent gains")
@@ -183,7 +185,8 @@ class SupportBoundary:
         count = np.zeros(len(self._poles), dtype=int)
         for contour in contours:
             count += np.where(contour.encloses(self._poles), -1 if contour.hole else 1, 0)
-        return Outline(contours, self._poles[count == 0])
+        lonely = self._poles[count == 0]
+        return Outline(contours, lonely[self.potential.log_radius(lonely) > 0.0])
 
     def grid(self, resolution: int) -> tuple[Float64, Float64]:
         """Nodes of a grid of square cells around the support and all eigenvalues of D, none on the real axis."""
@@ -208,18 +211,26 @@ class SupportBoundary:
         directions = _directions(theta)
         even = self._size * np.arange(_PARTS + 1) / _PARTS
         points = self.centre + even * directions[:, None]
-        inside = self.potential.log_radius(points) > 0.0
+        inside = self.potential.log_radius(points, outer=last) > 0.0
         # Before the last place that is inside nothing matters for the last crossing.
         known = even[_PARTS - np.argmax(inside[:, ::-1], axis=1)] * np.any(inside, axis=1) if last else 0.0 * theta
         nodes = [self._nodes(even, each, start) for each, start in zip(directions, known.tolist(), strict=True)]
         ray = np.repeat(np.arange(len(nodes)), [len(each) for each in nodes])
         r = np.concatenate(nodes) if nodes else np.empty(0)
-        signs = self.potential.log_radius(self.centre + r * directions[ray]) > 0.0
+        thin, edges = np.empty(0, dtype=np.intp), np.empty(0)
+        if self.potential.has_holes and not last:
+            ray, r, thin, edges = self._with_thin_rings(directions, ray, r)
+        signs = self.potential.log_radius(self.centre + r * directions[ray], outer=last) > 0.0
         at = np.flatnonzero((signs[1:] != signs[:-1]) & (ray[1:] == ray[:-1]))
         if last and len(at):
             at = at[np.append(ray[at][1:] != ray[at][:-1], True)]
-        values, errors = self._roots(directions[ray[at]], r[at], r[at + 1]) if len(at) else (r[at], r[at])
-        split = np.searchsorted(ray[at], np.arange(1, len(nodes)))
+        values, errors = self._roots(directions[ray[at]], r[at], r[at + 1], outer=last) if len(at) else (r[at], r[at])
+        # Rings without width are entered and left at once.
+        crossed = np.concatenate((ray[at], thin, thin))
+        values = np.concatenate((values, edges, edges))
+        order = np.lexsort((values, crossed))
+        values, errors = values[order], np.concatenate((errors, np.tile(_THIN * self._size + 0.0 * edges, 2)))[order]
+        split = np.searchsorted(crossed[order], np.arange(1, len(nodes)))
         return _Crossings(tuple(np.split(values, split)), tuple(np.split(errors, split)))
 
     def _nodes(self, even: Float64, direction: complex, start: float) -> Float64:
@@ -230,10 +241,33 @@ class SupportBoundary:
         between = (near[:-1, None] + np.diff(near)[:, None] * _BETWEEN).ravel()
         return np.unique(np.concatenate((even[even >= start], near, between)))
 
-    def _roots(self, directions: NDArray[np.complex128], low: Float64, high: Float64) -> tuple[Float64, Float64]:
+    def _with_thin_rings(
+        self, directions: NDArray[np.complex128], ray: NDArray[np.intp], r: Float64
+    ) -> tuple[NDArray[np.intp], Float64, NDArray[np.intp], Float64]:
+        """Where a hole and the outside are neighbours on a ray, one place more in the ring that parts them.
+
+        Returns:
+            Rays and places, and the same of rings that are too thin for that.
+        """
+        points = self.centre + r * directions[ray]
+        outside, hole = self.potential.log_radius(points, outer=True) <= 0.0, self.potential.log_radius(points) <= 0.0
+        hole &= ~outside
+        parted = np.flatnonzero((ray[1:] == ray[:-1]) & ((hole[1:] & outside[:-1]) | (hole[:-1] & outside[1:])))
+        if not len(parted):
+            return ray, r, parted, np.empty(0)
+        along = directions[ray[parted]]
+        edge, _ = self._roots(along, r[parted], r[parted + 1], outer=True)
+        beside = edge + np.where(hole[parted], -1.0, 1.0) * _THIN * self._size
+        seen = self.potential.log_radius(self.centre + beside * along) > 0.0
+        after = parted[seen] + 1
+        return np.insert(ray, after, ray[after]), np.insert(r, after, beside[seen]), ray[parted[~seen]], edge[~seen]
+
+    def _roots(
+        self, directions: NDArray[np.complex128], low: Float64, high: Float64, *, outer: bool
+    ) -> tuple[Float64, Float64]:
         """Distances at which ρ(M) = 1, in brackets, and their errors."""
         found = elementwise.find_root(
-            lambda r, x, y: clipped(self.potential.log_radius(self.centre + r * (x + 1j * y))),
+            lambda r, x, y: clipped(self.potential.log_radius(self.centre + r * (x + 1j * y), outer=outer)),
             (low, high),
             args=(directions.real, directions.imag),
             tolerances={"xatol": _ROOT * self._size, "xrtol": 0.0, "fatol": 0.0},
@@ -277,7 +311,7 @@ def _largest(boundary: SupportBoundary, radii: Callable[[Float64], Radii], angle
     # Mostly it is where it was looked for, on the real axis: then a slightly larger circle meets no support.
     circle = abs(value) + _BESIDE * abs(value) * np.sign(value)
     around = boundary.centre + circle * np.exp(1j * np.linspace(low, high, _AROUND))
-    if np.all(boundary.potential.log_radius(around) < 0.0):
+    if np.all(boundary.potential.log_radius(around, outer=value >= 0.0) < 0.0):
         return Extremum(value, error + _BESIDE * abs(value), angle)
     refined = minimize_scalar(
         lambda each: -radii(np.array([each])).values[0],

@@ -18,6 +18,7 @@ from scipy.integrate import cubature
 
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.eigenvalue_potential import EigenvaluePotential
+from meanfield.solvers.free_laws import PositiveLaw
 
 Float64 = NDArray[np.float64]
 Complex128 = NDArray[np.complex128]
@@ -57,11 +58,13 @@ class EigenvalueDensity:
 
     Args:
         sample: coefficients without leading axes; n units answer for a network of n units.
+        matrices: see :class:`~meanfield.solvers.eigenvalue_potential.EigenvaluePotential`.
 
     Attributes:
         potential: the logarithmic potential.
 
     Raises:
+        ValueError: if the law of the matrices is none of those.
         ArithmeticError: if coefficients are not finite.
 
     >>> one = np.ones((4, 1, 1))
@@ -72,8 +75,8 @@ class EigenvalueDensity:
     (0.25, 0.5)
     """
 
-    def __init__(self, sample: CircuitSample) -> None:
-        self.potential = EigenvaluePotential(sample)
+    def __init__(self, sample: CircuitSample, matrices: PositiveLaw | None = None) -> None:
+        self.potential = EigenvaluePotential(sample, matrices)
 
     @property
     def atoms(self) -> NDArray[np.inexact]:
@@ -99,7 +102,7 @@ class EigenvalueDensity:
         minors = self.potential.minors
         own = np.abs(np.concatenate((minors.poles, minors.atoms)))
         radius, directions = 1.5 * float(np.max(own)) + 1e-3, np.exp(1j * np.pi * np.arange(_CIRCLE + 1) / _CIRCLE)
-        while np.any(self.potential.log_radius(radius * directions) > 0.0):
+        while np.any(self.potential.log_radius(radius * directions, outer=True) > 0.0):
             radius *= 2.0
             if radius > _FARTHEST:
                 raise ArithmeticError("the eigenvalues lie beyond the range of numbers; lower the recurrent gains")

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from scipy.optimize import elementwise
 
 from meanfield.solvers.circuit_sample import CircuitSample
+from meanfield.solvers.eigenvalue_potential import EigenvaluePotential
+from meanfield.solvers.free_laws import PositiveLaw
+from meanfield.solvers.self_energies import is_gaussian
 
 _NO_VARIANCE = 1e-150
 _FASTEST_RATE = 0.9999  # the iteration's error is extrapolated as if it shrank at least this fast
@@ -93,11 +96,18 @@ def rightmost_eigenvalue(sample: CircuitSample) -> Float64:
     return edge
 
 
-def mass_near(sample: CircuitSample, *, centre: float = 1.0, radius: float = 0.1, points: int = 64) -> Float64:
+def mass_near(
+    sample: CircuitSample,
+    *,
+    centre: float = 1.0,
+    radius: float = 0.1,
+    points: int = 64,
+    matrices: PositiveLaw | None = None,
+) -> Float64:
     """Share of the eigenvalues of J within ``radius`` of ``centre``, for every leading sample.
 
     The gradient of the potential is integrated by the trapezoid rule around the circle. The share is of all S N
-    eigenvalues.
+    eigenvalues. For ``matrices`` see :class:`~meanfield.solvers.eigenvalue_potential.EigenvaluePotential`.
 
     Raises:
         ArithmeticError: if the fixed point of the potential was not reached.
@@ -106,11 +116,22 @@ def mass_near(sample: CircuitSample, *, centre: float = 1.0, radius: float = 0.1
     angles = (np.arange(points // 2) + 0.5) * (2.0 * np.pi / points)
     circle = radius * np.exp(1j * angles)
     leading = sample.state_to_state.shape[:-3]
+    if not is_gaussian(matrices):
+        shares = [_mass_of(sample.at(index), circle, centre, matrices) for index in np.ndindex(*leading)]
+        return np.reshape(shares, leading)
     total = np.zeros(leading)
     sample = sample.reached()
     for offset in circle:
         total += (offset * _potential_gradient(sample, centre + offset)).real
     return total / len(circle) / sample.variables
+
+
+def _mass_of(sample: CircuitSample, circle: Complex128, centre: float, matrices: PositiveLaw | None) -> float:
+    """The share of one sample, from points of the upper half of a circle around zero."""
+    potential = EigenvaluePotential(sample, matrices)
+    moved = float(np.mean((circle * potential.at(centre + circle).gradient).real))
+    atoms = np.sum(np.abs(potential.minors.atoms - centre) < np.abs(circle[0]))
+    return moved + float(atoms) / (potential.minors.units * potential.minors.variables)
 
 
 def _potential_gradient(sample: CircuitSample, z: complex) -> Complex128:

@@ -44,6 +44,23 @@ class Stationary:
 
 
 @dataclass(frozen=True)
+class Expansion:
+    """Derivatives of E log p by u at given u.
+
+    Attributes:
+        shares: w, the share of every term in p, (terms, points, units).
+        powers: Σ_j w_j E_j, (variables, points, units).
+        gradient: (points, variables).
+        hessian: (points, variables, variables).
+    """
+
+    shares: Float64
+    powers: Float64
+    gradient: Float64
+    hessian: Float64
+
+
+@dataclass(frozen=True)
 class Curvature:
     """Derivatives of Φ by u at given u.
 
@@ -102,8 +119,7 @@ def stationary_variances(exponents: Float64, terms: Float64, variance_map: Float
     >>> float(np.exp(found.logarithms.sum()).round(12))
     0.5
     """
-    forward, backward = _leading_vector(variance_map), _leading_vector(np.swapaxes(variance_map, -1, -2))
-    backward /= np.sum(forward * backward, axis=1)[:, None]
+    forward, backward = leading_vectors(variance_map)
     u = np.log(np.concatenate((forward, backward), axis=1))
     amplitude, steps = _amplitude(exponents, _weighted(exponents, terms, u))
     u += 0.5 * np.log(amplitude)[:, None]
@@ -122,19 +138,24 @@ def stationary_variances(exponents: Float64, terms: Float64, variance_map: Float
     raise ArithmeticError("the density of eigenvalues did not converge; coefficients may be extreme")
 
 
-def curvature(exponents: Float64, terms: Float64, u: Float64) -> Curvature:
-    """Derivatives at u (points, 2C); see :func:`stationary_variances` for the others."""
+def expansion(exponents: Float64, terms: Float64, u: Float64) -> Expansion:
+    """Derivatives of E log p at u (points, variables); see :func:`stationary_variances` for the others."""
     shares = _weighted(exponents, terms, u)
     shares /= np.sum(shares, axis=0)
     powers = np.tensordot(exponents.T, shares, axes=1)
-    half, units = u.shape[1] // 2, terms.shape[2]
-    products = np.exp(u[:, :half] + u[:, half:])
-    gradient = np.mean(powers, axis=2).T - np.tile(products, 2)
     by_point = np.ascontiguousarray(powers.transpose(1, 0, 2))
     hessian = np.einsum("ji,jp,jk->pik", exponents, np.mean(shares, axis=2), exponents)
-    hessian = hessian - by_point @ by_point.transpose(0, 2, 1) / units
-    hessian -= np.tile(np.eye(half), (2, 2)) * np.tile(products, 2)[:, None, :]
-    return Curvature(shares, powers, gradient, hessian, 1.0 / np.sqrt(np.tile(products, 2)))
+    hessian = hessian - by_point @ by_point.transpose(0, 2, 1) / terms.shape[2]
+    return Expansion(shares, powers, np.mean(powers, axis=2).T, hessian)
+
+
+def curvature(exponents: Float64, terms: Float64, u: Float64) -> Curvature:
+    """Derivatives at u (points, 2C); see :func:`stationary_variances` for the others."""
+    found, half = expansion(exponents, terms, u), u.shape[1] // 2
+    products = np.exp(u[:, :half] + u[:, half:])
+    gradient = found.gradient - np.tile(products, 2)
+    hessian = found.hessian - np.tile(np.eye(half), (2, 2)) * np.tile(products, 2)[:, None, :]
+    return Curvature(found.shares, found.powers, gradient, hessian, 1.0 / np.sqrt(np.tile(products, 2)))
 
 
 def _weighted(exponents: Float64, terms: Float64, u: Float64) -> Float64:
@@ -174,6 +195,13 @@ def _amplitude(exponents: Float64, terms: Float64) -> tuple[Float64, Float64]:
         if np.all(steps <= np.maximum(_CONVERGED**1.3, 8.0 * _ROUNDING / q)):
             return q, steps
     raise ArithmeticError("the density of eigenvalues did not converge; coefficients may be extreme")
+
+
+def leading_vectors(variance_map: Float64) -> tuple[Float64, Float64]:
+    """Leading eigenvectors of maps (points, C, C) and of their transposes, (points, C) each, with products of one."""
+    forward, backward = _leading_vector(variance_map), _leading_vector(np.swapaxes(variance_map, -1, -2))
+    backward /= np.sum(forward * backward, axis=1)[:, None]
+    return forward, backward
 
 
 def _leading_vector(matrices: Float64) -> Float64:

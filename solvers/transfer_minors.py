@@ -10,7 +10,8 @@ the potential of the eigenvalues is a polynomial without negative terms,
     |det(z - D)|² det(1 + b B a B†) = Σ_ΓΛ Π_Γ b_c Π_Λ a_k |N_ΓΛ(z)|²,    a_k = σ_k² m_c(k).
 
 Carriers that do not act on each other in a cycle belong to different *parts*, over which the potential is a sum. A root
-that all polynomials of a unit share is an eigenvalue of J for any matrices: an atom.
+that all polynomials of a unit share is an eigenvalue of J for any matrices: an atom. For matrices that are not Gaussian
+(``by_field``) every field has a variable of its own instead of m_c.
 """
 
 from __future__ import annotations
@@ -39,18 +40,21 @@ class Minors:
     """The polynomials of one part, those with the same powers of m and b together.
 
     Attributes:
-        exponents: powers of (m, b) that a monomial has, (monomials, 2C); the first is the constant.
+        exponents: powers of (m, b) that a monomial has, (monomials, 2C), or by field, (monomials, G + C); the first is
+            the constant.
         polynomials: of every monomial, its N times Π_Λ σ_k; each (degree + 1, units), constant terms first. The first
             monomial has one, with roots at the eigenvalues of D that belong to this part.
+        reads: the carrier of every variable but the last C, (C,) or (G,).
     """
 
     exponents: NDArray[np.intp]
     polynomials: tuple[tuple[Inexact, ...], ...]
+    reads: NDArray[np.intp]
 
     @property
     def carriers(self) -> int:
         """Number C of carriers."""
-        return int(self.exponents.shape[1] // 2)
+        return int(self.exponents.shape[1] - len(self.reads))
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,12 @@ class TransferMinors:
         return len(self.largest)
 
 
-def minors_of(sample: CircuitSample) -> TransferMinors:
+def minors_of(sample: CircuitSample, *, by_field: bool = False) -> TransferMinors:
     """The minors of a sample without leading axes.
+
+    Args:
+        sample: the circuit.
+        by_field: whether fields that read the same carrier are told apart.
 
     Raises:
         ArithmeticError: if coefficients are not finite.
@@ -99,7 +107,7 @@ def minors_of(sample: CircuitSample) -> TransferMinors:
     moved = np.zeros(own.shape, dtype=np.bool_)
     parts = []
     for carriers in _cycles(sample):
-        part, owned = _part(sample, carriers, own)
+        part, owned = _part(sample, carriers, own, by_field=by_field)
         parts.append(part)
         moved |= owned
     return TransferMinors(tuple(parts), own[moved], own[~moved], np.max(own.real, axis=1), sample.variables)
@@ -136,14 +144,17 @@ def _cycles(sample: CircuitSample) -> Iterator[list[int]]:
             yield members
 
 
-def _part(sample: CircuitSample, carriers: list[int], own: Inexact) -> tuple[Minors, NDArray[np.bool_]]:
+def _part(
+    sample: CircuitSample, carriers: list[int], own: Inexact, *, by_field: bool
+) -> tuple[Minors, NDArray[np.bool_]]:
     """The polynomials of some carriers, and which eigenvalues of D they move, (units, S)."""
     S, C = sample.variables, len(carriers)
     fields = [k for k in range(len(sample.gains)) if sample.gains[k] and sample.carrier_of[k] in carriers]
     determinants, sizes = (_Determinants(sample, carriers, fields, absolute=each) for each in (False, True))
     rows, place = frozenset(range(S)), {c: i for i, c in enumerate(carriers)}
+    reads = np.array([place[int(sample.carrier_of[k])] for k in fields]) if by_field else np.arange(C)
     grouped: dict[tuple[int, ...], list[_Sized]] = {}
-    grouped[(0,) * (2 * C)] = [_Sized(determinants.of(rows, rows), sizes.of(rows, rows))]
+    grouped[(0,) * (len(reads) + C)] = [_Sized(determinants.of(rows, rows), sizes.of(rows, rows))]
     for size in range(1, min(C, len(fields)) + 1):
         for chosen in combinations(range(C), size):
             for through in combinations(range(len(fields)), size):
@@ -153,14 +164,18 @@ def _part(sample: CircuitSample, carriers: list[int], own: Inexact) -> tuple[Min
                 value[np.abs(value) <= _CANCELLED * size_of_terms] = 0.0
                 if not np.any(np.abs(value) > _NOTHING):
                     continue
-                powers = [0] * (2 * C)
+                powers = [0] * (len(reads) + C)
                 for c, k in zip(chosen, through, strict=True):
-                    powers[place[int(sample.carrier_of[fields[k]])]] += 1
-                    powers[C + c] += 1
+                    powers[k if by_field else place[int(sample.carrier_of[fields[k]])]] += 1
+                    powers[len(reads) + c] += 1
                 grouped.setdefault(tuple(powers), []).append(_Sized(value, size_of_terms))
     moved = _without_common_roots(grouped, own)
     polynomials = tuple(tuple(_trimmed(each.polynomial) for each in group) for group in grouped.values())
-    return Minors(np.array(list(grouped), dtype=np.intp), polynomials), moved
+    exponents = np.array(list(grouped), dtype=np.intp)
+    if by_field:  # fields without a way back into the part do not count in it
+        used = np.any(exponents[:, : len(reads)], axis=0)
+        exponents, reads = exponents[:, np.append(used, np.full(C, True))], reads[used]
+    return Minors(exponents, polynomials, reads), moved
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ With a the left and b the right argument of the Hermitisation of J - z, and p th
     u_k = (A_k, 0, Q_k),
 
 a matrix of 2S + C rows with two numbers α_c, β_c a carrier. Times Π(-α_c) its determinant is a polynomial in w and
-those numbers with real coefficients: all that the Dyson equation needs of a unit.
+those numbers with real coefficients: all that the Dyson equation needs of a unit. Matrices that are not Gaussian do not
+add up as those of one carrier do; then every field has a U_k and a number b_k of its own (``by_field``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meanfield.solvers.circuit_moments import returned_power
 from meanfield.solvers.circuit_sample import CircuitSample
 
 Float64 = NDArray[np.float64]
@@ -27,10 +29,10 @@ _Polynomial = dict[_Exponents, Complex128]  # one coefficient a unit for every p
 
 @dataclass(frozen=True)
 class UnitDeterminants:
-    """Polynomials in (w, α_1 … α_C, β_1 … β_C), one a unit.
+    """Polynomials in (w, α_1 … α_C, β_1 … β_G), one a unit.
 
     Attributes:
-        exponents: of every term, (terms, 1 + 2C).
+        exponents: of every term, (terms, 1 + C + G).
         coefficients: (units, terms).
     """
 
@@ -42,13 +44,17 @@ class UnitDeterminants:
 class UnitPencils:
     """Coefficients of a sample of units, in units of ``scale`` = √m1, with m1 = tr J Jᵀ/(S N).
 
+    Fields form G groups: those that read the same carrier, so that G = C, or every field by itself.
+
     Attributes:
         skip: D - z, (units, S, S), complex if z is.
         state_to_carrier: P, (units, C, S).
-        of_fields: U_c, (units, C, S + C, S + C), of the rows of a and of the carriers.
+        of_fields: U of every group, (units, G, S + C, S + C), of the rows of a and of the carriers.
         scale: what singular values and spectral parameters are divided by; 1 if J and z vanish.
-        returned: Σ_k σ_k² E|A_k|² of the fields that read a carrier, (C,): α is about returned/w far away.
+        returned: Σ_k σ_k² E|A_k|² of a group's fields, (G,): α is about returned/w far away. By field it counts ways
+            back through later fields too.
         power: tr C_c C_cᵀ/N of every carrier, (C,): β is about power/w far away.
+        reads: the carrier that a group reads, (G,).
     """
 
     skip: NDArray[np.inexact]
@@ -57,9 +63,10 @@ class UnitPencils:
     scale: float
     returned: Float64
     power: Float64
+    reads: NDArray[np.intp]
 
     @classmethod
-    def of(cls, sample: CircuitSample, shift: complex = 0.0) -> UnitPencils:
+    def of(cls, sample: CircuitSample, shift: complex = 0.0, *, by_field: bool = False) -> UnitPencils:
         """From a sample without leading axes; carriers and fields that do not count are left out."""
         sample = sample.reached()
         # What has no way from the state to a carrier and back through a field is kept as one carrier at least.
@@ -82,10 +89,13 @@ class UnitPencils:
         scale = math.sqrt((np.mean(np.sum(np.abs(skip) ** 2, axis=(-2, -1))) + returned @ power) / variables) or 1.0
 
         columns = np.concatenate((A / scale, Q), axis=-2) * gains  # u_k without the rows of b, (units, S + C, K)
-        of_fields = np.empty((units, carriers, variables + carriers, variables + carriers))
-        for c in range(carriers):
-            of_fields[:, c] = columns[..., read == c] @ np.swapaxes(columns[..., read == c], -1, -2)
-        return cls(skip / scale, P, of_fields, scale, returned / scale**2, power)
+        group_of, reads = (np.arange(len(read)), read) if by_field else (read, np.arange(carriers))
+        of_fields = np.empty((units, len(reads), variables + carriers, variables + carriers))
+        for g in range(len(reads)):
+            of_fields[:, g] = columns[..., group_of == g] @ np.swapaxes(columns[..., group_of == g], -1, -2)
+        if by_field:
+            returned = returned_power(A, Q, gains, read) * gains**2
+        return cls(skip / scale, P, of_fields, scale, returned / scale**2, power, reads)
 
     @property
     def variables(self) -> int:
@@ -97,8 +107,13 @@ class UnitPencils:
         """Number C of carriers."""
         return int(self.state_to_carrier.shape[-2])
 
+    @property
+    def groups(self) -> int:
+        """Number G of groups of fields."""
+        return len(self.reads)
+
     def matrices(self, w: Complex128, alpha: Complex128, beta: Complex128) -> Complex128:
-        """K of every unit, (points, units, 2S + C, 2S + C), at points w (points,) with α and β (points, C)."""
+        """K of every unit, (points, units, 2S + C, 2S + C), at w (points,), α (points, C) and β (points, G)."""
         S, C = self.variables, self.carriers
         rows = np.r_[:S, 2 * S : 2 * S + C]
         K = np.zeros((len(w), len(self.skip), 2 * S + C, 2 * S + C), dtype=np.complex128)
@@ -106,7 +121,8 @@ class UnitPencils:
             K[..., i, i] = -w[:, None]
         for c in range(C):
             K[..., 2 * S + c, 2 * S + c] -= 1.0 / alpha[:, None, c]
-            K[..., rows[:, None], rows] += beta[:, None, c, None, None] * self.of_fields[:, c]
+        for g in range(self.groups):
+            K[..., rows[:, None], rows] += beta[:, None, g, None, None] * self.of_fields[:, g]
         K[..., :S, S : 2 * S] += self.skip
         K[..., S : 2 * S, :S] += np.conj(np.swapaxes(self.skip, -1, -2))
         K[..., 2 * S :, S : 2 * S] += self.state_to_carrier
@@ -116,7 +132,7 @@ class UnitPencils:
     def determinants(self) -> UnitDeterminants:
         """det K Π(-α_c) as polynomials, from the minors of ever more rows."""
         size = 2 * self.variables + self.carriers
-        constant = (0,) * (1 + 2 * self.carriers)
+        constant = (0,) * (1 + self.carriers + self.groups)
         minors: dict[int, _Polynomial] = {0: {constant: np.ones(len(self.skip), dtype=np.complex128)}}
         for row in range(size):
             following: dict[int, _Polynomial] = {}
@@ -139,7 +155,7 @@ class UnitPencils:
 
         def add(values: NDArray[np.inexact], *variables: int) -> None:
             if np.any(values):
-                powers = tuple(variables.count(v) for v in range(1 + 2 * C))
+                powers = tuple(variables.count(v) for v in range(1 + C + self.groups))
                 found[powers] = found.get(powers, 0.0) + np.asarray(values, dtype=np.complex128)
 
         ones = np.ones(len(self.skip))
@@ -155,8 +171,8 @@ class UnitPencils:
             add(sign * self.state_to_carrier[:, j - 2 * S, i - S], *factor)
         if not (S <= i < 2 * S or S <= j < 2 * S):
             i, j = (each if each < S else each - S for each in (i, j))
-            for c in range(C):
-                add(sign * self.of_fields[:, c, i, j], *factor, 1 + C + c)
+            for g in range(self.groups):
+                add(sign * self.of_fields[:, g, i, j], *factor, 1 + C + g)
         return found
 
 

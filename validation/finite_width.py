@@ -6,23 +6,21 @@ carried as h + iεδ with ε = 1e-30, and the imaginary part divided by ε is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from meanfield.checks import check_count
 from meanfield.errors import InvalidInput
 from meanfield.inputs import Inputs
 from meanfield.network import Network
-from meanfield.weights import Weights, sample_weights
+from meanfield.sampling.population import Regime
+from meanfield.validation.simulated_network import COMPLEX_STEP, input_sequences, member
 
 Float64 = NDArray[np.float64]
 Array = NDArray[Any]
-Regime = Literal["tied", "untied"]
-
-_STEP = 1e-30
 
 
 @dataclass(frozen=True)
@@ -79,26 +77,26 @@ def simulate(
     """
     rows = []
     for index in range(networks):
-        member, generator = _member(network, inputs, hidden, seed, index, regime)
-        x = _draw(inputs, generator, hidden, burn_in + length)
-        state, squares = member.rest(), []
+        drawn, generator = member(network, inputs, hidden=hidden, seed=seed, index=index, regime=regime)
+        x = input_sequences(inputs, generator, hidden=hidden, steps=burn_in + length)[0]
+        state, squares = drawn.rest(), []
         for step in range(burn_in):
-            state = member.advance(step, state, x[step][None])
-            squares.append(np.mean(state[member.output] ** 2))
+            state = drawn.advance(step, state, x[step][None])
+            squares.append(np.mean(state[drawn.output] ** 2))
         by_state, by_input, by_bias = (slice(k * directions, (k + 1) * directions) for k in range(3))
         state = [np.repeat(variable, 3 * directions, axis=0).astype(np.complex128) for variable in state]
-        state[member.output][by_state] += 1j * _STEP * generator.standard_normal((directions, hidden))
+        state[drawn.output][by_state] += 1j * COMPLEX_STEP * generator.standard_normal((directions, hidden))
         kick = {gate: np.zeros((3 * directions, hidden), np.complex128) for gate in network.gates}
         for values in kick.values():
-            values[by_bias] = 1j * _STEP * generator.standard_normal((directions, hidden))
-        responses = [_mean_squares(state[member.output], directions)]
+            values[by_bias] = 1j * COMPLEX_STEP * generator.standard_normal((directions, hidden))
+        responses = [_mean_squares(state[drawn.output], directions)]
         for step in range(burn_in, burn_in + length):
             read = np.repeat(x[step][None], 3 * directions, axis=0).astype(np.complex128)
             if step == burn_in:
-                read[by_input] += 1j * _STEP * generator.standard_normal((directions, x.shape[1]))
-            state = member.advance(step, state, read, kick)
-            squares.append(np.mean(state[member.output][0].real ** 2))
-            responses.append(_mean_squares(state[member.output], directions))
+                read[by_input] += 1j * COMPLEX_STEP * generator.standard_normal((directions, x.shape[1]))
+            state = drawn.advance(step, state, read, kick)
+            squares.append(np.mean(state[drawn.output][0].real ** 2))
+            responses.append(_mean_squares(state[drawn.output], directions))
         rows.append((np.array(squares), np.array(responses)))
     second, response = (np.array(each) for each in zip(*rows, strict=True))
     return Simulation(second, response[:, :, 0], response[:, 1:, 1], response[:, -1, 2])
@@ -128,14 +126,14 @@ def input_response(
     True
     """
     x = np.asarray(sequence, dtype=np.float64)
-    shifted = x + 1j * _STEP * np.asarray(changes, dtype=np.float64)
+    shifted = x + 1j * COMPLEX_STEP * np.asarray(changes, dtype=np.float64)
     rows = []
     for index in range(networks):
-        member, _ = _member(network, Inputs(size=x.shape[1]), hidden, seed, index, regime)
-        state = [np.repeat(variable, len(shifted), axis=0).astype(np.complex128) for variable in member.rest()]
+        drawn, _ = member(network, Inputs(size=x.shape[1]), hidden=hidden, seed=seed, index=index, regime=regime)
+        state = [np.repeat(variable, len(shifted), axis=0).astype(np.complex128) for variable in drawn.rest()]
         for step in range(len(x)):
-            state = member.advance(step, state, shifted[:, step])
-        rows.append(np.mean((state[member.output].imag / _STEP) ** 2, axis=1))
+            state = drawn.advance(step, state, shifted[:, step])
+        rows.append(np.mean((state[drawn.output].imag / COMPLEX_STEP) ** 2, axis=1))
     return np.array(rows)
 
 
@@ -161,89 +159,132 @@ def jacobian(
         ∂(state after the last step)/∂(state before these steps), (networks, S N, S N), the units of the first state
         variable first.
 
+    Raises:
+        InvalidInput: if there are no steps or more than the length.
+
     >>> import meanfield as mf
     >>> leaky = mf.Network("leaky", {"h": mf.Gate()})
     >>> jacobian(leaky, mf.Inputs(), hidden=2, length=1)[0]
     array([[0.7, 0. ],
            [0. , 0.7]])
     """
+    check_count("steps", steps, 1)
+    if steps > length:
+        raise InvalidInput(f"steps: must not exceed the length {length}, got {steps}")
     found = []
     for index in range(networks):
-        member, generator = _member(network, inputs, hidden, seed, index, regime)
-        x = _draw(inputs, generator, hidden, length)
-        state = member.rest()
+        drawn, generator = member(network, inputs, hidden=hidden, seed=seed, index=index, regime=regime)
+        x = input_sequences(inputs, generator, hidden=hidden, steps=length)[0]
+        state, whole = drawn.rest(), None
         for step in range(length - steps):
-            state = member.advance(step, state, x[step][None])
-        columns = []
-        for variable in range(len(state)):
-            moved = [np.repeat(values, hidden, axis=0).astype(np.complex128) for values in state]
-            moved[variable] += 1j * _STEP * np.eye(hidden)
-            for step in range(length - steps, length):
-                moved = member.advance(step, moved, x[step][None])
-            columns.append(np.concatenate([values.imag.T for values in moved]) / _STEP)
-        found.append(np.concatenate(columns, axis=1))
-    return np.array(found)
+            state = drawn.advance(step, state, x[step][None])
+        for step in range(length - steps, length):
+            state, circuit = drawn.linearised(step, state, x[step][None])
+            whole = drawn.dense(step, circuit, whole)
+        found.append(whole)
+    return np.array(found, dtype=np.float64)
 
 
-class _Member:
-    """One network of the simulated ones; rows of a state are copies that differ in their tangents only."""
+def jacobian_singular_values(
+    network: Network,
+    inputs: Inputs,
+    *,
+    hidden: int,
+    length: int,
+    steps: int = 1,
+    networks: int = 1,
+    seed: int = 0,
+    regime: Regime = "tied",
+) -> Float64:
+    """All singular values of the Jacobians over the last ``steps`` of ``length`` steps, falling, (networks, S N).
 
-    def __init__(self, network: Network, hidden: int, size: int, seed: tuple[int, ...], regime: Regime) -> None:
-        self._network, self._cell = network, network.definition
-        self._hidden, self._size, self._seed, self._regime = hidden, size, seed, regime
-        self._tied = self._draw(0) if regime == "tied" else None
-        self.output = self._cell.output
+    Arguments are those of :func:`jacobian`.
 
-    def rest(self) -> list[Array]:
-        """The zero state, one row."""
-        return [np.zeros((1, self._hidden)) for _ in self._cell.states]
-
-    def advance(self, step: int, state: list[Array], x: Array, kick: Mapping[str, Array] | None = None) -> list[Array]:
-        """The state after one step that reads x, (rows, M), biases moved by the kick, (rows, N) a gate."""
-        weights = self._draw(step) if self._tied is None else self._tied
-        drives: dict[str, Array] = {}
-        for gate, arrays in weights.items():
-            drives[gate] = arrays["bias"] + (kick[gate] if kick is not None else 0.0)
-            if gate in self._cell.input_gates:
-                drives[gate] = drives[gate] + _times(x, arrays["input"])
-            drives[gate] = np.broadcast_to(drives[gate], state[0].shape)
-        fields: dict[str, Array] = {}
-        for field in self._cell.fields:
-            arrays = weights[field.gate]
-            matrix = arrays["recurrent" if field.gain == "recurrent_gain" else "input"]
-            fields[field.name] = _times(self._cell.carrier(field.carrier, state, fields, drives), matrix)
-            if field.gate in self._cell.recurrent_bias_gates and field.gain == "recurrent_gain":
-                fields[field.name] = fields[field.name] + arrays["recurrent_bias"]
-        return list(self._cell.update(state, fields, drives))
-
-    def _draw(self, step: int) -> Weights:
-        seed = np.random.SeedSequence([*self._seed, step]).generate_state(1, np.uint64)[0]
-        return sample_weights(self._network, hidden=self._hidden, inputs=self._size, seed=int(seed))
+    >>> import meanfield as mf
+    >>> jacobian_singular_values(mf.Network("leaky", {"h": mf.Gate()}), mf.Inputs(), hidden=2, length=4, steps=2)
+    array([[0.49, 0.49]])
+    """
+    matrices = jacobian(
+        network, inputs, hidden=hidden, length=length, steps=steps, networks=networks, seed=seed, regime=regime
+    )
+    return np.asarray(np.linalg.svd(matrices, compute_uv=False), dtype=np.float64)
 
 
-def _member(
-    network: Network, inputs: Inputs, hidden: int, seed: int, index: int, regime: Regime
-) -> tuple[_Member, np.random.Generator]:
-    if regime not in ("tied", "untied"):
-        raise InvalidInput(f"regime: must be 'tied' or 'untied', got {regime!r}")
-    member = _Member(network, hidden, inputs.size or hidden, (seed, index, 0), regime)
-    return member, np.random.default_rng([seed, index, 1])
+def jacobian_eigenvalues(
+    network: Network,
+    inputs: Inputs,
+    *,
+    hidden: int,
+    length: int,
+    steps: int = 1,
+    networks: int = 1,
+    seed: int = 0,
+    regime: Regime = "tied",
+) -> NDArray[np.complex128]:
+    """All eigenvalues of the Jacobians over the last ``steps`` of ``length`` steps, (networks, S N).
+
+    Arguments are those of :func:`jacobian`.
+
+    >>> import meanfield as mf
+    >>> jacobian_eigenvalues(mf.Network("leaky", {"h": mf.Gate()}), mf.Inputs(), hidden=2, length=1).real
+    array([[0.7, 0.7]])
+    """
+    matrices = jacobian(
+        network, inputs, hidden=hidden, length=length, steps=steps, networks=networks, seed=seed, regime=regime
+    )
+    return np.asarray(np.linalg.eigvals(matrices), dtype=np.complex128)
 
 
-def _draw(inputs: Inputs, generator: np.random.Generator, hidden: int, steps: int) -> Float64:
-    """One input sequence, (steps, M)."""
-    sized = inputs if inputs.size else replace(inputs, size=hidden)
-    return np.asarray(sized.draw(generator, 1, steps)[0], dtype=np.float64)
+def overlaps(
+    network: Network,
+    inputs: Inputs,
+    *,
+    hidden: int,
+    length: int,
+    networks: int = 4,
+    seed: int = 0,
+    regime: Regime = "tied",
+) -> Float64:
+    """Correlation coefficient over units of the outputs of two input sequences after every step, (networks, length).
+
+    Args:
+        network, hidden, length, networks, seed, regime: as for :func:`simulate`; both sequences start at the zero state
+            and see the same weights.
+        inputs: their overlap is that of the two sequences.
+
+    Returns:
+        One where the outputs do not vary over units.
+
+    >>> import meanfield as mf
+    >>> linear = mf.Network("vanilla", {"h": mf.Gate(input_gain=0.1)})
+    >>> found = overlaps(linear, mf.Inputs(overlap=0.5, size=400), hidden=400, length=1, networks=8)
+    >>> bool(abs(found.mean() - 0.5) < 0.1)
+    True
+    """
+    rows = []
+    for index in range(networks):
+        drawn, generator = member(network, inputs, hidden=hidden, seed=seed, index=index, regime=regime)
+        x = input_sequences(inputs, generator, hidden=hidden, steps=length, sequences=2)
+        state, found = drawn.rest(2), []
+        for step in range(length):
+            state = drawn.advance(step, state, x[:, step])
+            found.append(correlation(state[drawn.output]))
+        rows.append(found)
+    return np.array(rows)
 
 
-def _times(rows: Array, matrix: Float64) -> Array:
-    """Every row multiplied by the matrix; rows of complex arrays share their real part."""
-    if not np.iscomplexobj(rows):
-        return np.asarray(rows @ matrix.T)
-    return np.asarray(rows.real[:1] @ matrix.T + 1j * (rows.imag @ matrix.T))
+def correlation(pair: Float64) -> float:
+    """Correlation coefficient over units of two rows, (2, N); one where they do not vary.
+
+    >>> round(correlation(np.array([[1.0, 2.0, 4.0], [-1.0, -2.0, -4.0]])), 12), correlation(np.ones((2, 3)))
+    (-1.0, 1.0)
+    """
+    covariance, (first, second) = np.cov(pair, bias=True), np.mean(pair**2, axis=1)
+    variance = (covariance[0, 0] + covariance[1, 1]) / 2.0
+    return float(covariance[0, 1] / variance) if variance > 1e-12 * max(first, second, 1e-30) else 1.0
 
 
 def _mean_squares(output: Array, directions: int) -> Float64:
     """Mean squares of the tangents of an output, by kind."""
-    tangents = output.imag.reshape(3, directions, -1) / _STEP
+    tangents = output.imag.reshape(3, directions, -1) / COMPLEX_STEP
     return np.asarray(np.mean(tangents**2, axis=(1, 2)))

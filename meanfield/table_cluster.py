@@ -1,0 +1,209 @@
+"""A Dask cluster as the engine: Dask schedules, retries lost work and scales; results stream back."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import queue
+import time
+import warnings
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from meanfield.checks import check_count
+from meanfield.errors import InvalidInput
+from meanfield.table_engine import EngineFailed, usable_cores
+from meanfield.table_requests import Make
+from meanfield.table_work import Outcome, code_identity, failure, perform
+
+CONNECT_SECONDS = 10.0
+_AHEAD = 2  # requests in flight for each thread of a worker, so that none waits for the driver
+_LEAST = 8
+_COUNT_AGAIN = 5.0  # seconds
+
+
+def silence_dask() -> None:
+    """Leave what Dask has to say of lost connections to the errors of this package, where Dask is installed."""
+    with suppress(ImportError):
+        importlib.import_module("distributed")
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class OtherCode(Exception):
+    """A worker whose code is not the driver's."""
+
+
+def perform_with(make: Make, request: str, expected: str) -> Outcome:
+    """On a worker: make a recipe, unless the code here is another one.
+
+    Raises:
+        OtherCode: naming it. Workers that join late are found out too.
+    """
+    if code_identity() != expected:
+        raise OtherCode(code_identity())
+    return perform(make, request)
+
+
+class Cluster:
+    """Workers of a Dask cluster.
+
+    Args:
+        make: what makes recipes.
+        scheduler: address of the scheduler, as ``tcp://host:8786``; None starts a cluster on this machine.
+        workers: processes of a cluster on this machine.
+
+    Raises:
+        InvalidInput: if dask and distributed are not installed.
+        EngineFailed: if the scheduler cannot be reached, or workers run other code.
+    """
+
+    def __init__(self, make: Make, scheduler: str | None = None, *, workers: int | None = None) -> None:
+        try:
+            # By name: the package is typed and tested without Dask.
+            self._dask = importlib.import_module("distributed")
+        except ImportError:
+            raise InvalidInput("scheduler: needs Dask; run 'pip install meanfield-rnn[distributed]'") from None
+        self._make = make
+        self._code = code_identity()
+        self._local: Any = None
+        if scheduler is None:
+            if workers is not None:
+                check_count("workers", workers, 1)
+            self._local = self._dask.LocalCluster(
+                n_workers=workers or usable_cores(), threads_per_worker=1, dashboard_address=None
+            )
+            scheduler = self._local.scheduler_address
+        elif workers is not None:
+            raise InvalidInput("workers: a cluster has its own; give either a scheduler or a number of workers")
+        self._address = scheduler
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._flying: dict[Any, tuple[str, str]] = {}
+        self._suspects: deque[tuple[str, str]] = deque()
+        self._alone: Any = None
+        self._sent = 0
+        self._threads, self._counted = 0, -math.inf
+        try:
+            self._client = self._connected(scheduler)
+            self._check_code()
+        except BaseException:
+            self._close_local()
+            raise
+
+    @property
+    def capacity(self) -> int:
+        # Asked again and again: clusters grow and shrink.
+        if time.monotonic() > self._counted + _COUNT_AGAIN:
+            self._threads, self._counted = self._count_threads(), time.monotonic()
+        return max(_LEAST, _AHEAD * self._threads)
+
+    def submit(self, key: str, request: str) -> None:
+        self._send(key, request)
+
+    def _send(self, key: str, request: str) -> Any:
+        self._sent += 1
+        try:
+            future = self._client.submit(
+                perform_with, self._make, request, self._code, key=f"meanfield-{key}-{self._sent}", pure=False
+            )
+        except Exception as error:
+            raise self._lost(error) from error
+        self._flying[future] = (key, request)
+        future.add_done_callback(self._finished.put)
+        return future
+
+    def finished(self, timeout: float) -> list[tuple[str, Outcome]]:
+        done = []
+        try:
+            done.append(self._finished.get(timeout=timeout))
+            while True:
+                done.append(self._finished.get_nowait())
+        except queue.Empty:
+            pass
+        if self._client.status not in ("running", "connecting"):
+            raise self._lost(self._client.status)
+        made = [future for future in done if future.status == "finished"]
+        try:
+            # Together: one round trip, however many there are.
+            outcomes = self._client.gather(made) if made else []
+        except Exception:
+            # A worker died with its result, and the request that Dask then made again failed.
+            made, outcomes = [], []
+        found = [(self._flying.pop(future)[0], outcome) for future, outcome in zip(made, outcomes, strict=True)]
+        for future in done:
+            if future in self._flying:
+                found += self._one(future)
+        if self._alone not in self._flying:
+            self._alone = self._send(*self._suspects.popleft()) if self._suspects else None
+        return found
+
+    def close(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for future in self._flying:
+                future.cancel(force=True) if self._client.status == "running" else None
+            self._client.close(timeout=5)
+            self._close_local()
+
+    def _one(self, future: Any) -> list[tuple[str, Outcome]]:
+        """The outcome of a request that not all went well with."""
+        key, request = self._flying.pop(future)
+        if future.status in ("cancelled", "lost"):
+            # The scheduler has forgotten it, as after a restart.
+            self.submit(key, request)
+            return []
+        try:
+            return [(key, future.result())]
+        except Exception as failed:
+            error = failed
+        if isinstance(error, self._dask.KilledWorker) and future is not self._alone:
+            # Dask blames all requests that a lost worker had. They are made again, one of them at a time.
+            self._suspects.append((key, request))
+            return []
+        if isinstance(error, self._dask.KilledWorker):
+            return [(key, failure("workers died of it again and again, as they do when memory runs out"))]
+        if isinstance(error, OtherCode):
+            raise EngineFailed(
+                f"scheduler: a worker at {self._address} runs {error}, this is {self._code}; install one"
+            )
+        raise EngineFailed(
+            f"scheduler: the workers at {self._address} cannot do this work: {type(error).__name__}: {error}"
+        )
+
+    def _connected(self, address: str) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of versions: what matters is checked below
+            try:
+                return self._dask.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            except (OSError, TimeoutError) as error:
+                raise EngineFailed(f"scheduler: {address} cannot be reached; see that it runs and listens") from error
+            except ValueError as error:
+                raise InvalidInput(f"scheduler: must be an address as tcp://host:8786, got {address!r}") from error
+
+    def _check_code(self) -> None:
+        try:
+            codes = self._client.run(code_identity, on_error="return")
+        except Exception as error:
+            raise self._lost(error) from error
+        for worker, code in codes.items():
+            if isinstance(code, ImportError):
+                raise EngineFailed(f"scheduler: worker {worker} has no meanfield; install {self._code} there")
+            if code != self._code:
+                raise EngineFailed(f"scheduler: worker {worker} runs {code}, this is {self._code}; install one of them")
+
+    def _count_threads(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except Exception as error:
+            raise self._lost(error) from error
+
+    def _lost(self, reason: object) -> EngineFailed:
+        return EngineFailed(
+            f"scheduler: {self._address} is lost ({reason}); what was made is kept, run it again to go on"
+        )
+
+    def _close_local(self) -> None:
+        if self._local is not None:
+            self._local.close(timeout=5)

@@ -1,0 +1,98 @@
+"""What a worker does with one request, wherever it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from meanfield.errors import MeanfieldError
+from meanfield.table_columns import flat_numbers, profile_columns
+from meanfield.table_requests import Make, Request
+
+LONGEST_ERROR = 500  # characters of an error that are kept
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request: a recipe or an error.
+
+    Attributes:
+        document: the recipe's JSON text, compressed; None where there is an error.
+        numbers: its numbers by column.
+        error: why there is no recipe.
+        seconds: time of the processor that it took.
+        profiles: its profiles over the lag, compressed, so that exports need not read whole recipes.
+    """
+
+    document: bytes | None
+    numbers: Mapping[str, float | None]
+    error: str | None
+    seconds: float
+    profiles: bytes | None = None
+
+
+def perform(make: Make, request: str) -> Outcome:
+    """Make the recipe of a request given as JSON; what goes wrong is an outcome too."""
+    from threadpoolctl import threadpool_limits
+
+    start = time.process_time()
+    try:
+        # One thread a worker: there are as many workers as there is room for.
+        with threadpool_limits(1):
+            recipe = make(Request.model_validate_json(request))
+        document, profiles = compressed(recipe), compressed(profile_columns(recipe))
+        return Outcome(document, flat_numbers(recipe), None, time.process_time() - start, profiles)
+    except MeanfieldError as error:
+        message = str(error)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+    return failure(message, time.process_time() - start)
+
+
+def failure(message: str, seconds: float = 0.0) -> Outcome:
+    """An outcome without a recipe."""
+    return Outcome(None, {}, " ".join(message.split())[:LONGEST_ERROR] or "failed without a reason", seconds)
+
+
+def compressed(recipe: Mapping[str, Any]) -> bytes:
+    """A JSON object as it is stored.
+
+    >>> expanded(compressed({"format": "meanfield.recipe/1"}))
+    '{"format":"meanfield.recipe/1"}'
+    """
+    return zlib.compress(json.dumps(recipe, separators=(",", ":"), allow_nan=False).encode())
+
+
+def expanded(document: bytes) -> str:
+    """The text of a stored JSON object."""
+    return zlib.decompress(document).decode()
+
+
+@cache
+def code_identity() -> str:
+    """Which code makes recipes here: the package's version and a digest of its sources, and Python's version.
+
+    >>> code_identity().split()[0]
+    'meanfield'
+    """
+    import meanfield
+
+    digest = hashlib.sha256()
+    for package in ("meanfield", "meanfield.cells", "meanfield.solvers", "meanfield.sampling"):
+        found = importlib.util.find_spec(package)
+        for folder in (found.submodule_search_locations or []) if found else []:
+            # Not recursive: an editable install keeps the packages elsewhere than a wheel does.
+            for file in sorted(Path(folder).glob("*.py")):
+                digest.update(f"{package}/{file.name}\n".encode())
+                digest.update(file.read_bytes())
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    return f"meanfield {meanfield.__version__} ({digest.hexdigest()[:12]}), {python}"
