@@ -6,6 +6,7 @@ import importlib
 import logging
 import math
 import queue
+import re
 import time
 import warnings
 from collections import deque
@@ -173,6 +174,9 @@ class Cluster:
         )
 
     def _connected(self, address: str) -> Any:
+        # Before a client is made: one whose address is none waits long for its own end.
+        if not re.fullmatch(r"(?:(?:tcp|tls|ucx|wss?)://)?[^/\s]+:\d+", address):
+            raise InvalidInput(f"scheduler: must be an address as tcp://host:8786, got {address!r}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions: what matters is checked below
             try:

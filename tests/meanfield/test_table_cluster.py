@@ -66,9 +66,10 @@ def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         Cluster(make_recipe, "tcp://127.0.0.1:9")
 
 
-def test_an_address_that_is_none() -> None:
-    with pytest.raises(InvalidInput, match="scheduler: must be an address as tcp://host:8786, got 'nothing://host:1'"):
-        Cluster(make_recipe, "nothing://host:1")
+@pytest.mark.parametrize("address", ["nothing://host:1", "host", "tcp://host", "tcp://a host:1", ""])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(InvalidInput, match=f"scheduler: must be an address as tcp://host:8786, got '{address}'"):
+        Cluster(make_recipe, address)
 
 
 def test_a_cluster_has_its_own_workers() -> None:
