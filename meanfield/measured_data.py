@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,7 +59,7 @@ def padded_sequences(data: Float32, *, length: int, padding_power: float, seed: 
     return np.concatenate([data, noise * np.float32(padding_power**0.5)], axis=1)
 
 
-def _is_loader(source: Any) -> bool:
+def _is_loader(source: Any) -> TypeGuard[Iterable[Any]]:
     """Whether this yields batches rather than being one array written as lists."""
     if not isinstance(source, list | tuple):
         return True

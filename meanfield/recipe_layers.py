@@ -229,7 +229,7 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
     if request.hidden < NARROW:
         # Groups answer for networks of their own width; scatter grows as the root of one over the width.
         layout = arrange(hidden=request.hidden, units=request.units)
-        moment = first.analysis.states.second_moment
+        moment = first.analysis.gradients.second_moment
         scatter = moment.error * math.sqrt(layout.groups * layout.units / request.hidden) / moment.value
         found.append(
             f"Predictions are of wide networks: at {request.hidden} units E[h²] of one network scatters by about "
