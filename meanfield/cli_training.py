@@ -35,6 +35,8 @@ RunsFile = Annotated[Path, typer.Argument(help="A file of runs, from meanfield t
     "[bold]meanfield train run adding --cell lstm --length 200 -o runs.jsonl[/bold]\n\n"
     "[bold]meanfield train run adding copy padded_digits --cell lstm,gru_reset_after --length 500 "
     "--initialisations recipe,default,keras,forget_bias,chrono,orthogonal -o runs.jsonl[/bold]\n\n"
+    "[bold]meanfield train run adding copy sequential_pixels --cell lstm,vanilla "
+    "--initialisations recipe,orthogonal,spectral,default -o runs.jsonl[/bold]\n\n"
     "The same command again goes on where it was stopped.",
 )
 def run(
@@ -44,10 +46,20 @@ def run(
         typer.Option("--output", "-o", help="File of finished runs, which grows; recipes go beside it."),
     ],
     length: Annotated[int, typer.Option(help="Steps of the tasks.")] = 200,
-    cell: Annotated[str, typer.Option(help="lstm, gru_reset_after (PyTorch's GRU), or both with a comma.")] = "lstm",
+    cell: Annotated[
+        str, typer.Option(help="With commas: lstm, gru_reset_after (PyTorch's GRU), vanilla (its RNN, of tanh).")
+    ] = "lstm",
     initialisations: Annotated[
-        str, typer.Option(help="With commas: recipe, default, keras, forget_bias, chrono, orthogonal.")
+        str,
+        typer.Option(
+            help="With commas: recipe, default, keras, forget_bias, chrono, orthogonal, spectral, spectral_recipe; "
+            "those that a cell does not have are left out for it."
+        ),
     ] = "recipe,default,forget_bias,chrono",
+    band: Annotated[float, typer.Option(help="Of spectral: singular values stay within 1 ± this.")] = 0.01,
+    reflectors: Annotated[
+        int | None, typer.Option(help="Of spectral: reflectors of either orthogonal factor; hidden / 4 by default.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0; all initialisations share them.")] = 3,
     hidden: Annotated[int, typer.Option(help="Width of the layer.")] = 64,
     iterations: Annotated[int, typer.Option(help="Iterations at most.")] = 1500,
@@ -65,7 +77,7 @@ def run(
     """Train networks until they have learnt, one line of the file for each; what is in the file is not done again."""
     with errors_reported(debug):
         _require_torch()
-        from meanfield.validation.training.settings import Settings
+        from meanfield.validation.training.settings import Band, Settings
         from meanfield.validation.training.studies import Study, run_study
         from meanfield.validation.training.tasks import make_task
 
@@ -78,6 +90,7 @@ def run(
             settings=Settings(
                 learning_rate=learning_rate, batch=batch, iterations=iterations, evaluate_every=evaluate_every
             ),
+            band=Band(half_width=band, reflectors=reflectors),
         )
         with _shown(as_json) as progress:
             found = run_study(study, output, threads=threads, progress=progress)
@@ -182,7 +195,10 @@ def _sentence(done: Run) -> str:
     if done.outcome == "infeasible":
         return f"{which}: infeasible: {done.reason}"
     after = f" after {done.iterations} iterations" if done.iterations is not None else ""
-    return f"{which}: {done.outcome}{after}, {done.metric} {done.final:.3g}, {done.seconds:.1f} s"
+    text = f"{which}: {done.outcome}{after}, {done.metric} {done.final:.3g}, {done.seconds:.1f} s"
+    if done.singular_values is None:
+        return text
+    return f"{text}, singular values from {done.singular_values[0]:.4g} to {done.singular_values[1]:.4g}"
 
 
 @contextmanager

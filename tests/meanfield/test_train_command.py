@@ -78,12 +78,32 @@ def test_tasks() -> None:
     assert "temporal_order" in train("tasks")[1]
 
 
+def test_plain_layers_beside_gated_ones(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    options = ["--initialisations", "orthogonal,spectral,chrono", "--cell", "lstm,vanilla", "-o", str(path)]
+    code, printed, errors = train("run", "adding", *SMALL, *options, "--band", "0.1", "--reflectors", "2")
+    assert code == 0, errors
+    assert printed.count(": not learnt") == 8
+    assert "vanilla N=4 spectral seed 1: not learnt" in printed
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["band"] for line in lines if "band" in line] == [{"half_width": 0.1, "reflectors": 2}] * 2
+    assert {line["cell"] for line in lines if "singular_values" in line} == {"vanilla"}
+    groups = json.loads(train("table", str(path), "--json")[1])["groups"]
+    found = {name: entry["singular_values"] for name, entry in groups[1]["initialisations"].items()}
+    assert 0.9 < found["spectral"][0] <= 1.0 <= found["spectral"][1] < 1.1
+    assert [name for group in groups for name in group["initialisations"]] == [
+        "orthogonal", "chrono", "orthogonal", "spectral",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["run", "subtracting", "-o", "runs.jsonl"], 2, "task: must be one of adding"),
         (["run", "adding", "--cell", "gru", "-o", "runs.jsonl"], 2, "cell: must be among"),
         (["run", "adding", "--initialisations", "", "-o", "runs.jsonl"], 2, "initialisations: must name"),
+        (["run", "adding", "--initialisations", "spectral", "-o", "runs.jsonl"], 2, "'spectral' goes with nothing"),
+        (["run", "adding", "--band", "1.5", "-o", "runs.jsonl"], 2, "half_width: must be between 0 and the centre 1"),
         (["run", "adding", "--learning-rate", "0", "-o", "runs.jsonl"], 2, "learning_rate"),
         (["run", "adding", "--seeds", "0", "-o", "runs.jsonl"], 2, "seeds"),
         (["run", "adding", "--threads", "0", "--initialisations", "default", "-o", "runs.jsonl"], 2, "threads"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from torch import nn
 
 import meanfield as mf
 from meanfield.errors import InvalidInput
-from meanfield.validation.training.initialisations import INITIALISATIONS, initialised_layer
-from meanfield.validation.training.settings import Cell
+from meanfield.validation.training.initialisations import FROM_RECIPES, initialisations_of, initialised_layer
+from meanfield.validation.training.settings import Band, Cell
 
-CELLS: tuple[Cell, Cell] = ("lstm", "gru_reset_after")
+GATED: tuple[Cell, Cell] = ("lstm", "gru_reset_after")
+CELLS: tuple[Cell, Cell, Cell] = (*GATED, "vanilla")
+LAYERS = {"lstm": nn.LSTM, "gru_reset_after": nn.GRU, "vanilla": nn.RNN}
 BLOCKS = {"lstm": 4, "gru_reset_after": 3}
 
 
-def layer_of(name: str, cell: str, hidden: int = 256, length: int = 200, seed: int = 0) -> nn.LSTM | nn.GRU:
+def layer_of(name: str, cell: str, hidden: int = 256, length: int = 200, seed: int = 0) -> Any:
     return initialised_layer(name, cell, input_size=12, hidden=hidden, length=length, seed=seed)
 
 
@@ -30,7 +33,7 @@ def blocks(layer: nn.Module, name: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("cell", CELLS)
 def test_default_is_pytorchs_own(cell: str) -> None:
     torch.manual_seed(5)
-    expected = {"lstm": nn.LSTM, "gru_reset_after": nn.GRU}[cell](12, 256)
+    expected = LAYERS[cell](12, 256)
     before = torch.random.get_rng_state()
     layer = layer_of("default", cell, seed=5)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -38,7 +41,7 @@ def test_default_is_pytorchs_own(cell: str) -> None:
         assert torch.equal(parameter, getattr(layer, name))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", GATED)
 def test_chrono(cell: str) -> None:
     length, hidden = 300, 4096
     layer, default = (
@@ -63,7 +66,7 @@ def test_chrono(cell: str) -> None:
         assert torch.equal(getattr(layer, name), getattr(default, name))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", GATED)
 def test_forget_bias(cell: str) -> None:
     layer, default = layer_of("forget_bias", cell), layer_of("default", cell)
     assert (blocks(layer, "bias_ih_l0")[1] + blocks(layer, "bias_hh_l0")[1] == 1.0).all()
@@ -95,7 +98,7 @@ def test_keras(cell: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_recipe_is_applied_by_the_adapter(cell: str) -> None:
     gate = mf.Gate(recurrent_gain=0.3, input_gain=0.7, bias_mean=2.0)
-    network = mf.Network(cell, dict.fromkeys("ifgo" if cell == "lstm" else "frh", gate))
+    network = mf.Network(cell, dict.fromkeys({"lstm": "ifgo", "gru_reset_after": "frh", "vanilla": "h"}[cell], gate))
     layer = initialised_layer("recipe", cell, input_size=12, hidden=256, length=50, seed=3, recipe=network)
     expected = mf.torch.initialize(type(layer)(12, 256), network, seed=3)
     for name, parameter in expected.named_parameters():
@@ -104,10 +107,11 @@ def test_recipe_is_applied_by_the_adapter(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_seeds_differ(cell: str) -> None:
-    for name in set(INITIALISATIONS) - {"recipe"}:
+    for name in set(initialisations_of(cell)) - set(FROM_RECIPES):
         first, again, other = (layer_of(name, cell, hidden=8, seed=seed) for seed in (0, 0, 1))
-        assert torch.equal(first.weight_hh_l0, again.weight_hh_l0)
-        assert not torch.equal(first.weight_hh_l0, other.weight_hh_l0)
+        recurrent = "weight_hh" if isinstance(first, mf.torch.SpectralRNN) else "weight_hh_l0"
+        assert torch.equal(getattr(first, recurrent), getattr(again, recurrent))
+        assert not torch.equal(getattr(first, recurrent), getattr(other, recurrent))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,11 @@ def test_seeds_differ(cell: str) -> None:
     [
         ({"name": "glorot"}, "initialisation: must be one of recipe, default"),
         ({"cell": "gru"}, "cell: must be one of lstm, gru_reset_after"),
+        ({"cell": "vanilla"}, "initialisation: vanilla has recipe, default, keras, orthogonal, spectral"),
+        ({"name": "spectral"}, "initialisation: lstm has recipe, default"),
+        ({"cell": "vanilla", "name": "spectral_recipe"}, "recipe: must be given"),
+        ({"cell": "vanilla", "name": "spectral", "band": Band(reflectors=5)}, "reflectors: must be from 1 to 4"),
+        ({"band": Band()}, "band: goes with"),
         ({"hidden": 0}, "hidden"),
         ({"seed": -1}, "seed"),
         ({"name": "recipe"}, "recipe: must be given"),

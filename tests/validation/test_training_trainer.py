@@ -17,12 +17,13 @@ from meanfield.validation.training.tasks import Task, make_task
 from meanfield.validation.training.trainer import Network, train
 
 
-def layer_for(task: Task, cell: str = "lstm", seed: int = 0) -> nn.LSTM | nn.GRU:
-    return initialised_layer("chrono", cell, input_size=task.input_size, hidden=16, length=task.length, seed=seed)
+def layer_for(task: Task, cell: str = "lstm", seed: int = 0) -> nn.LSTM | nn.GRU | nn.RNN:
+    name = "orthogonal" if cell == "vanilla" else "chrono"
+    return initialised_layer(name, cell, input_size=task.input_size, hidden=16, length=task.length, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["adding", "copy"])
-@pytest.mark.parametrize("cell", ["lstm", "gru_reset_after"])
+@pytest.mark.parametrize("cell", ["lstm", "gru_reset_after", "vanilla"])
 def test_beside_a_loop_written_out(name: str, cell: str) -> None:
     task, settings = make_task(name, 12), Settings(iterations=6, evaluate_every=3, clip=0.3, learning_rate=0.01)
     found = train(task, layer_for(task, cell), seed=2, settings=settings)

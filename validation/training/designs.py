@@ -37,7 +37,7 @@ def designed_recipe(
 
     Args:
         task: what is to be learnt.
-        cell: ``"lstm"`` or ``"gru_reset_after"``.
+        cell: ``"lstm"``, ``"gru_reset_after"`` or ``"vanilla"``.
         hidden: N.
         folder: that of the runs.
         progress: see :func:`meanfield.recipe`.

@@ -16,7 +16,7 @@ from meanfield.validation.training.tables import Row, labels_of
 Float64 = NDArray[np.float64]
 
 # Of Okabe and Ito: told apart in every common form of colour blindness.
-_COLOURS = ("#d55e00", "#0072b2", "#000000", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_COLOURS = ("#d55e00", "#0072b2", "#000000", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3)))
 _COLUMNS = 4
 

@@ -17,6 +17,7 @@ from meanfield.recipe_file import Strict
 from meanfield.validation.training.settings import Cell
 
 FORMAT: Literal["meanfield.training/1"] = "meanfield.training/1"
+_OF_SOME = ("band", "singular_values")
 
 
 class SettingsOfRun(Strict):
@@ -30,6 +31,13 @@ class SettingsOfRun(Strict):
     held_out: int
 
 
+class BandOfRun(Strict):
+    """See :class:`meanfield.validation.training.settings.Band`."""
+
+    half_width: float
+    reflectors: int
+
+
 class Run(Strict):
     """One network that was trained, or could not be designed.
 
@@ -37,7 +45,8 @@ class Run(Strict):
         task, options, length: what was learnt.
         metric, chance, threshold: how it is measured; ``"accuracy"`` or ``"mean squared error"``.
         cell, hidden: the layer.
-        initialisation: its name; of ``"recipe"`` also the ``objective`` it was designed for and its ``request_hash``.
+        initialisation: its name; with a recipe in it also the ``objective`` that it was designed for and its
+            ``request_hash``.
         seed: of data, readout and weights.
         outcome: ``"infeasible"`` where there is no recipe for the task, with the ``reason``.
         iterations: after which the threshold was reached, None if it never was.
@@ -45,6 +54,10 @@ class Run(Strict):
         curve: (iteration, metric).
         seconds: it took.
         versions: of Python and of packages.
+        band: of ``"spectral"`` and ``"spectral_recipe"``.
+        singular_values: smallest and largest of the recurrent matrix of ``vanilla`` over all steps.
+
+    ``band`` and ``singular_values`` are in the lines, and ``band`` in the keys, of runs that have them only.
     """
 
     format: Literal["meanfield.training/1"]
@@ -68,21 +81,28 @@ class Run(Strict):
     curve: list[tuple[int, float]]
     seconds: float
     versions: dict[str, str]
+    band: BandOfRun | None = None
+    singular_values: tuple[float, float] | None = None
 
     @property
     def key(self) -> str:
         """What makes it this run and no other: the request, not what came of it."""
         names = ("task", "options", "length", "cell", "hidden", "initialisation", "objective", "seed", "settings")
-        return run_key(**{name: self.model_dump()[name] for name in names})
+        content = self.model_dump()
+        return run_key(**{name: content[name] for name in names}, band=content["band"])
 
     def line(self) -> str:
         """Its line in a file."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False, ensure_ascii=False) + "\n"
+        content = self.model_dump(mode="json")
+        for name in _OF_SOME:
+            if content[name] is None:
+                del content[name]
+        return json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def run_key(**request: Any) -> str:
+def run_key(*, band: dict[str, Any] | None = None, **request: Any) -> str:
     """The same text for the same request."""
-    return json.dumps(request, sort_keys=True)
+    return json.dumps(request if band is None else {**request, "band": band}, sort_keys=True)
 
 
 def read_runs(path: str | os.PathLike[str]) -> list[Run]:

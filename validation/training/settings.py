@@ -1,4 +1,4 @@
-"""How networks are trained: one set of settings for all initialisations."""
+"""How networks are trained: one set of settings for all initialisations; and the cells that are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from meanfield.checks import check_count, check_number
+from meanfield.svd import check_band, check_reflectors
 
-Cell = Literal["lstm", "gru_reset_after"]
+Cell = Literal["lstm", "gru_reset_after", "vanilla"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,38 @@ class Settings:
     def as_json(self) -> dict[str, Any]:
         """The settings by name."""
         return {**vars(self), "learning_rate": float(self.learning_rate), "clip": float(self.clip)}
+
+
+@dataclass(frozen=True)
+class Band:
+    """What ``spectral`` and ``spectral_recipe`` hold the singular values of a recurrent matrix in.
+
+    Attributes:
+        half_width: r; they stay between 1 - r and 1 + r.
+        reflectors: of either orthogonal factor; N/4 by default, at least 1.
+
+    Raises:
+        InvalidInput: unless 0 < r < 1 and there is a reflector.
+
+    >>> Band().at_width(64)
+    Band(half_width=0.01, reflectors=16)
+    """
+
+    half_width: float = 0.01
+    reflectors: int | None = None
+
+    def __post_init__(self) -> None:
+        check_band(1.0, self.half_width)
+        if self.reflectors is not None:
+            check_count("reflectors", self.reflectors, 1)
+
+    def at_width(self, hidden: int) -> Band:
+        """The same for N units, with the number of reflectors.
+
+        Raises:
+            InvalidInput: if there are more than N.
+        """
+        check_count("hidden", hidden, 1)
+        count = max(1, hidden // 4) if self.reflectors is None else self.reflectors
+        check_reflectors("reflectors", count, hidden)
+        return Band(float(self.half_width), count)

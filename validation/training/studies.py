@@ -17,9 +17,15 @@ from meanfield.errors import Infeasible, InvalidInput
 from meanfield.files import check_writable
 from meanfield.recipes import Recipe
 from meanfield.validation.training.designs import OBJECTIVE, designed_recipe
-from meanfield.validation.training.initialisations import INITIALISATIONS, initialised_layer
-from meanfield.validation.training.runs import FORMAT, Run, SettingsOfRun, append_run, read_runs, run_key
-from meanfield.validation.training.settings import Cell, Settings
+from meanfield.validation.training.initialisations import (
+    FROM_RECIPES,
+    IN_BANDS,
+    INITIALISATIONS,
+    initialisations_of,
+    initialised_layer,
+)
+from meanfield.validation.training.runs import FORMAT, BandOfRun, Run, SettingsOfRun, append_run, read_runs, run_key
+from meanfield.validation.training.settings import Band, Cell, Settings
 from meanfield.validation.training.tasks import Task
 from meanfield.validation.training.trainer import Training, train
 
@@ -34,11 +40,12 @@ class Request:
     initialisation: str
     seed: int
     settings: Settings
+    band: Band | None = None  # of those in IN_BANDS only, with its number of reflectors
 
     @property
     def objective(self) -> str | None:
         """The version of the objective that a recipe is designed for, None for other initialisations."""
-        return OBJECTIVE if self.initialisation == "recipe" else None
+        return OBJECTIVE if self.initialisation in FROM_RECIPES else None
 
     @property
     def key(self) -> str:
@@ -53,6 +60,7 @@ class Request:
             objective=self.objective,
             seed=self.seed,
             settings=self.settings.as_json(),
+            band=vars(self.band) if self.band is not None else None,
         )
 
     def __str__(self) -> str:
@@ -65,16 +73,20 @@ class Request:
 class Study:
     """Which trainings are asked for: all combinations, of the first seed first.
 
+    Cells and initialisations that do not go together, as ``"lstm"`` and ``"spectral"``, are left out.
+
     Attributes:
         tasks: from :func:`meanfield.validation.training.tasks.make_task`.
-        cells: ``"lstm"`` or ``"gru_reset_after"``.
+        cells: ``"lstm"``, ``"gru_reset_after"`` or ``"vanilla"``.
         initialisations: names; see :data:`meanfield.validation.training.initialisations.INITIALISATIONS`.
         seeds: how many, from 0.
         hidden: N.
         settings: of the training.
+        band: of ``"spectral"`` and ``"spectral_recipe"``.
 
     Raises:
-        InvalidInput: if a name is unknown, a number is out of its range, or there is nothing to do.
+        InvalidInput: if a name is unknown, a number is out of its range, a cell or an initialisation goes with nothing
+            that is asked for, or there is nothing to do.
     """
 
     tasks: Sequence[Task]
@@ -83,6 +95,7 @@ class Study:
     seeds: int = 3
     hidden: int = 64
     settings: Settings = field(default_factory=Settings)
+    band: Band = field(default_factory=Band)
 
     def __post_init__(self) -> None:
         for name, given, allowed in (
@@ -97,17 +110,35 @@ class Study:
                 raise InvalidInput(f"{name}: must name at least one")
         check_count("seeds", self.seeds, 1)
         check_count("hidden", self.hidden, 1)
+        pairs = self._pairs
+        for name, asked, used in (
+            ("initialisations", self.initialisations, {initialisation for _, initialisation in pairs}),
+            ("cell", self.cells, {cell for cell, _ in pairs}),
+        ):
+            for each in asked:
+                if each not in used:
+                    known = ", ".join(f"{cell} has {', '.join(initialisations_of(cell))}" for cell in self.cells)
+                    raise InvalidInput(f"{name}: {each!r} goes with nothing that is asked for; {known}")
+        if set(IN_BANDS) & set(self.initialisations):
+            self.band.at_width(self.hidden)
+
+    @property
+    def _pairs(self) -> list[tuple[Cell, str]]:
+        """Cells and initialisations that go together."""
+        asked = product(self.cells, self.initialisations)
+        return [(cast(Cell, cell), name) for cell, name in asked if name in initialisations_of(cell)]
 
     @property
     def requests(self) -> list[Request]:
         """All trainings, each once."""
         found = [
-            Request(task, cast(Cell, cell), self.hidden, initialisation, seed, self.settings)
-            for seed, task, cell, initialisation in product(
-                range(self.seeds), self.tasks, self.cells, self.initialisations
-            )
+            Request(task, cell, self.hidden, initialisation, seed, self.settings, self._band_of(initialisation))
+            for seed, task, (cell, initialisation) in product(range(self.seeds), self.tasks, self._pairs)
         ]
         return list({request.key: request for request in found}.values())
+
+    def _band_of(self, initialisation: str) -> Band | None:
+        return self.band.at_width(self.hidden) if initialisation in IN_BANDS else None
 
 
 @dataclass(frozen=True)
@@ -172,7 +203,7 @@ def _known(path: Path) -> dict[str, Run]:
 def _trained(request: Request, folder: Path, threads: int | None, progress: Callable[[int, int, float], None]) -> Run:
     task = request.task
     recipe: Recipe | None = None
-    if request.initialisation == "recipe":
+    if request.initialisation in FROM_RECIPES:
         try:
             recipe = designed_recipe(task, request.cell, request.hidden, folder)
         except Infeasible as error:
@@ -185,6 +216,7 @@ def _trained(request: Request, folder: Path, threads: int | None, progress: Call
         length=task.length,
         seed=request.seed,
         recipe=recipe,
+        band=request.band,
     )
     found = train(task, layer, seed=request.seed, settings=request.settings, threads=threads, progress=progress)
     return _record(request, found, request_hash=recipe.content.request_hash if recipe else None)
@@ -220,4 +252,6 @@ def _record(
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy")},
         },
+        band=BandOfRun(**vars(request.band)) if request.band is not None else None,
+        singular_values=found.singular_values if found else None,
     )

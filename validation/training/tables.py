@@ -32,6 +32,7 @@ class Entry:
         limit: iterations after which training stopped.
         final: median of the last metric, None if no run has one.
         diverged, infeasible: runs that ended so.
+        singular_values: smallest and largest of recurrent matrices over all steps and runs, None for gated cells.
     """
 
     learnt: int
@@ -43,6 +44,7 @@ class Entry:
     final: float | None
     diverged: int
     infeasible: int
+    singular_values: tuple[float, float] | None = None
 
     def text(self) -> str:
         """For people: ``160 (3/3)``, or ``> 1500 (1/3), 0.47``."""
@@ -94,7 +96,8 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
     """Runs by task, cell, length and width, in the order in which they first appear.
 
     What differs in the file besides these, as a learning rate, is part of the title; if there are recipes of more than
-    one objective, their initialisation is called ``recipe learn/1`` and so on.
+    one objective, their initialisation is called ``recipe learn/1`` and so on; likewise where there is more than one
+    band, ``spectral ±0.01, 16 reflectors``.
 
     Raises:
         InvalidInput: if there are none.
@@ -103,13 +106,14 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
     if not listed:
         raise InvalidInput("runs: there are none; train something first")
     objectives = {run.objective for run in listed if run.objective}
+    bands = {(run.band.half_width, run.band.reflectors) for run in listed if run.band}
     details = [_details(run) for run in listed]
     varying = [name for name in details[0] if len({detail[name] for detail in details} - {None}) > 1]
     groups: dict[str, dict[str, list[Run]]] = {}
     for run, detail in zip(listed, details, strict=True):
         others = [f"{name} {detail[name]}" for name in varying if detail[name] is not None]
         title = ", ".join([f"{run.task}, {run.cell}, T = {run.length}", *others])
-        label = f"recipe {run.objective}" if run.objective and len(objectives) > 1 else run.initialisation
+        label = _label(run, len(objectives) > 1, len(bands) > 1)
         groups.setdefault(title, {}).setdefault(label, []).append(run)
     return [_row(title, groups[title]) for title in groups]
 
@@ -135,7 +139,8 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
 def table_of_runs(rows: Sequence[Row]) -> RenderableType:
     """For people, in a terminal."""
     cells = cells_of(rows)
-    table = Table(title=f"iterations until learnt: median (learnt/seeds), × {REFERENCE}'s", title_style="")
+    ratio = f", × {REFERENCE}'s" if REFERENCE in cells[0] else ""
+    table = Table(title=f"iterations until learnt: median (learnt/seeds){ratio}", title_style="")
     for heading in cells[0]:
         table.add_column(heading)
     summary = 2 if REFERENCE in cells[0] else 1
@@ -204,6 +209,12 @@ def _details(run: Run) -> dict[str, Any]:
     return {"N": run.hidden, **settings, **{name.replace("_", " "): value for name, value in options.items()}}
 
 
+def _label(run: Run, by_objective: bool, by_band: bool) -> str:
+    """The name of an initialisation, and which one of them if there are several."""
+    label = f"{run.initialisation} {run.objective}" if run.objective and by_objective else run.initialisation
+    return f"{label} ±{run.band.half_width:g}, {run.band.reflectors} reflectors" if run.band and by_band else label
+
+
 def _row(title: str, runs: dict[str, list[Run]]) -> Row:
     any_run = next(iter(runs.values()))[0]
     entries = {label: _entry(same) for label, same in runs.items()}
@@ -213,6 +224,7 @@ def _row(title: str, runs: dict[str, list[Run]]) -> Row:
 def _entry(runs: list[Run]) -> Entry:
     times = [inf if run.iterations is None else float(run.iterations) for run in runs]
     finals = [run.final for run in runs if run.final is not None]
+    extremes = [run.singular_values for run in runs if run.singular_values is not None]
     return Entry(
         learnt=sum(run.outcome == "learnt" for run in runs),
         seeds=len(runs),
@@ -223,6 +235,7 @@ def _entry(runs: list[Run]) -> Entry:
         final=statistics.median(finals) if finals else None,
         diverged=sum(run.outcome == "diverged" for run in runs),
         infeasible=sum(run.outcome == "infeasible" for run in runs),
+        singular_values=(min(low for low, _ in extremes), max(high for _, high in extremes)) if extremes else None,
     )
 
 
@@ -246,5 +259,7 @@ def _standing(rows: Sequence[Row], label: str) -> str:
     if label == REFERENCE:
         return "–"
     both = [row.entries for row in rows if label in row.entries and REFERENCE in row.entries]
+    if not both:
+        return "–"
     pairs = [(entries[label].iterations, entries[REFERENCE].iterations) for entries in both]
     return f"{sum(a < b for a, b in pairs)} / {sum(a > b for a, b in pairs)} of {len(pairs)}"

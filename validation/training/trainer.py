@@ -17,6 +17,7 @@ from meanfield.checks import check_count
 from meanfield.validation.training.batches import Batch
 from meanfield.validation.training.initialisations import Layer
 from meanfield.validation.training.settings import Settings
+from meanfield.validation.training.singular_values import SingularValueRange
 from meanfield.validation.training.tasks import Task
 
 Outcome = Literal["learnt", "not learnt", "diverged"]
@@ -35,11 +36,14 @@ class Training:
         outcome: ``"learnt"`` if the threshold was reached, ``"diverged"`` if numbers left their range.
         curve: (iteration, metric on held-out sequences), from iteration 0 on; all finite.
         seconds: it took.
+        singular_values: smallest and largest of the recurrent matrix over all steps, from before the first one on; None
+            for gated layers.
     """
 
     outcome: Outcome
     curve: tuple[tuple[int, float], ...]
     seconds: float
+    singular_values: tuple[float, float] | None = None
 
     @property
     def iterations(self) -> int | None:
@@ -112,10 +116,12 @@ def train(
         parameters = list(network.parameters())
         optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, foreach=True)
         held_out = _tensors(task.held_out(settings.held_out))
+        seen = SingularValueRange(layer)
+        seen.look()
         curve = [(0, _measured(network, task, held_out))]
         outcome: Outcome = "not learnt"
         if not math.isfinite(curve[0][1]):
-            return Training("diverged", ((0, task.chance),), time.perf_counter() - begun)
+            return Training("diverged", ((0, task.chance),), time.perf_counter() - begun, seen.extremes)
         for iteration, batch in enumerate(task.batches(seed, settings.batch), start=1):
             inputs, targets = _tensors(batch)
             optimiser.zero_grad(set_to_none=True)
@@ -126,6 +132,7 @@ def train(
                 outcome = "diverged"
                 break
             optimiser.step()
+            seen.look()
             if iteration % settings.evaluate_every == 0 or iteration == settings.iterations:
                 metric = _measured(network, task, held_out)
                 if not math.isfinite(metric):
@@ -139,7 +146,7 @@ def train(
                     break
             if iteration == settings.iterations:
                 break
-    return Training(outcome, tuple(curve), time.perf_counter() - begun)
+    return Training(outcome, tuple(curve), time.perf_counter() - begun, seen.extremes)
 
 
 def _loss(outputs: torch.Tensor, targets: torch.Tensor, task: Task) -> torch.Tensor:
