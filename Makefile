@@ -22,7 +22,7 @@ benchmark: $(VENV)/.installed-test  ## Times and memory of the analyses, as a ta
 	$(RUN)/python benchmarks/analyses.py
 
 SOURCES := $(wildcard pyproject.toml meanfield/*.py meanfield/cells/*.py solvers/*.py sampling/*.py validation/*.py \
-	validation/training/*.py)
+	validation/training/*.py validation/figures/*.py)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python" >&2; exit 1; }

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from meanfield.cli_comparison import comparison
+from meanfield.cli_figures import figures
 from meanfield.cli_options import Debug, DeviceOption, EnsembleName, Json, Objective, Regime, Seed, Start, Units
 from meanfield.cli_tables import tables
 from meanfield.cli_theory import theory
@@ -224,6 +225,7 @@ def schema(
 
 
 app.add_typer(comparison)
+app.add_typer(figures)
 app.add_typer(tables)
 app.add_typer(theory)
 app.add_typer(training)

@@ -24,7 +24,7 @@ from meanfield.weight_ensembles import Ensemble
 
 ObjectiveName = Literal["learn", "isometry"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
-VERSIONS = {"learn": "learn/1", "isometry": "isometry/1"}
+VERSIONS = {"learn": "learn/2", "isometry": "isometry/1"}
 
 NARROW = 32  # units below which predictions of wide networks scatter visibly
 FINE = 1e-4  # share of the last state's variance that the oldest quarter of the inputs must reach

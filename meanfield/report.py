@@ -16,7 +16,7 @@ from meanfield.recipe_file import EstimateEntry, Predictions, RecurrentLaw, Weig
 from meanfield.recipes import Recipe
 from meanfield.samples import Samples
 
-_MEANING = {
+MEANING = {
     "second_moment": "mean square of what the layer passes on, E[h²]",
     "overlap": "correlation of the outputs of two sequences",
     "chi": "growth of the gradient's mean square a step, late",
@@ -32,7 +32,7 @@ _MEANING = {
     "singular_values_m2": "second moment of squared singular values",
 }
 
-_SAMPLED_MEANING = {
+_SAMPLEDMEANING = {
     "mean": "mean of a state variable",
     "second_moment": "mean square of a state variable",
     "overlap": "correlation of the outputs of two sequences",
@@ -46,7 +46,7 @@ _SAMPLED_MEANING = {
 def analysis_table(analysis: Analysis) -> RenderableType:
     """An analysis: numbers and profiles."""
     title = f"{analysis.network.cell}, {analysis.regime} weights, {analysis.length} steps"
-    table = _quantities(title, analysis.numbers(), _MEANING)
+    table = _quantities(title, analysis.numbers(), MEANING)
     started = f"after a transient of {analysis.gradients.transient} steps"
     if analysis.start == "zero":
         started = "from the zero state"
@@ -91,8 +91,8 @@ def samples_table(samples: Samples) -> RenderableType:
     law = samples.law
     numbers = samples.numbers()
     # Moments are named after their state variable too.
-    known = {name: name if name in _SAMPLED_MEANING else name.rsplit("_", 1)[0] for name in numbers}
-    meanings = {name: _SAMPLED_MEANING.get(kind, "") for name, kind in known.items()}
+    known = {name: name if name in _SAMPLEDMEANING else name.rsplit("_", 1)[0] for name in numbers}
+    meanings = {name: _SAMPLEDMEANING.get(kind, "") for name, kind in known.items()}
     table = _quantities(f"{law.network.cell}, untied weights, sampled", numbers, meanings, digits=6)
     note = Text(
         f"{law.chains:,} chains on the {'GPU' if law.device == 'cuda' else 'CPU'}, {law.precision} precision; "
@@ -112,7 +112,7 @@ def fixed_points_table(found: FixedPoints) -> RenderableType:
         "timescale": found.growth.timescale,
     }
     title = f"{law.network.cell}, untied weights, closed maps"
-    table = _quantities(title, numbers, _SAMPLED_MEANING, digits=12, error="bound")
+    table = _quantities(title, numbers, _SAMPLEDMEANING, digits=12, error="bound")
     overlaps = Table(title="fixed points of the overlap of two sequences", title_style="")
     for heading in ("overlap", "± bound", "slope of the map", "time scale", ""):
         overlaps.add_column(heading, justify="right")
@@ -159,7 +159,7 @@ def recipe_table(recipe: Recipe) -> RenderableType:
     beside.add_column("meaning", style="dim")
     for name, entry in content.predictions.numbers.items():
         other = [_with_error(defaults.predictions.numbers[name])] if defaults is not None else []
-        beside.add_row(name, _with_error(entry), *other, _MEANING.get(name, ""))
+        beside.add_row(name, _with_error(entry), *other, MEANING.get(name, ""))
     reach = f"Inputs reach back {_reach(content.predictions)} steps with the recipe"
     if defaults is not None:
         reach += f", {_reach(defaults.predictions)} with {defaults.framework}'s default"

@@ -61,7 +61,7 @@ def search_space(cell: str) -> SearchSpace:
         InvalidInput: if recipes are not designed for it.
 
     >>> [parameter.name for parameter in search_space("janet").parameters]
-    ['keep_bias', 'write_drive', 'content_drive']
+    ['keep_bias', 'write_drive', 'content_drive', 'keep_bias_spread']
     """
     if cell not in SPACES:
         raise InvalidInput(f"cell: recipes are designed for {', '.join(SPACES)}; got {cell!r}")
@@ -72,12 +72,12 @@ def _constant(value: float) -> Callable[[int], float]:
     return lambda length: value
 
 
-def _gate(drive: float, root_power: float, bias: float = 0.0) -> Gate:
-    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=drive / root_power, bias_mean=bias)
+def _gate(drive: float, root_power: float, bias: float = 0.0, spread: float = 0.0) -> Gate:
+    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=drive / root_power, bias_mean=bias, bias_std=spread)
 
 
-def _held(bias: float = 0.0) -> Gate:
-    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN, bias_mean=bias)
+def _held(bias: float = 0.0, spread: float = 0.0) -> Gate:
+    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN, bias_mean=bias, bias_std=spread)
 
 
 def _with_write_gate(values: Values, root_power: float) -> dict[str, Gate]:
@@ -85,7 +85,7 @@ def _with_write_gate(values: Values, root_power: float) -> dict[str, Gate]:
     keep = values["keep_bias"]
     return {
         "i": _gate(values["write_drive"], root_power, -values["write_bias_share"] * keep),
-        "f": _held(keep),
+        "f": _held(keep, values["keep_bias_spread"]),
         "g": _gate(values["content_drive"], root_power),
     }
 
@@ -93,14 +93,14 @@ def _with_write_gate(values: Values, root_power: float) -> dict[str, Gate]:
 def _with_one_gate(values: Values, root_power: float, content: str) -> dict[str, Gate]:
     """Cells that write what they forget: the keep gate is the write gate too."""
     return {
-        "f": _gate(values["write_drive"], root_power, values["keep_bias"]),
+        "f": _gate(values["write_drive"], root_power, values["keep_bias"], values["keep_bias_spread"]),
         content: _gate(values["content_drive"], root_power),
     }
 
 
 def _minimal(values: Values, root_power: float) -> dict[str, Gate]:
     # The gate reads tanh of the content's drive, which is of size one at most.
-    keep = Gate(RECURRENT_GAIN, values["write_drive"], values["keep_bias"])
+    keep = Gate(RECURRENT_GAIN, values["write_drive"], values["keep_bias"], values["keep_bias_spread"])
     return {"f": keep, "z": Gate(0.0, values["content_drive"] / root_power)}
 
 
@@ -109,17 +109,21 @@ def _ungated(values: Values, root_power: float) -> dict[str, Gate]:
 
 
 _CONTENT = Parameter("content_drive", _constant(0.3), _constant(3.0), logarithmic=True)
+# Units of many time scales, where inputs matter at many.
+_SPREAD = Parameter("keep_bias_spread", _constant(0.0), _constant(3.0))
 _WITH_WRITE_GATE = (
     Parameter("keep_bias", lambda length: math.log(length), lambda length: math.log(4 * length)),
     Parameter("write_bias_share", _constant(0.0), _constant(1.0)),
     Parameter("write_drive", _constant(0.1), _constant(3.0), logarithmic=True),
     _CONTENT,
+    _SPREAD,
 )
 _WITH_ONE_GATE = (
     # A gate that is never quite shut remembers two steps at least.
     Parameter("keep_bias", lambda length: math.log(max(length, 4) / 2), lambda length: math.log(4 * length)),
     Parameter("write_drive", _constant(0.3), _constant(6.0), logarithmic=True),
     _CONTENT,
+    _SPREAD,
 )
 # Without gates what was read is kept among all that is read later: the drive falls as the root of the length.
 _UNGATED = (

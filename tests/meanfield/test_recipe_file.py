@@ -58,7 +58,11 @@ def test_the_scaling_is_spelled_out(content: dict[str, Any]) -> None:
         (("gates", "i", "surprise"), 1, "gates.i.surprise: unknown field"),
         (("gates", "i", "bias", "std"), -1.0, "gates.i.bias.std: input should be greater than or equal to 0, got -1.0"),
         (("gates", "i", "bias", "mean"), "0", "gates.i.bias.mean: input should be a valid number, got '0'"),
-        (("gates", "i", "recurrent", "law"), "cauchy", "gates.i.recurrent.law: must be 'normal', 'orthogonal' or 'svd', got 'cauchy'"),
+        (
+            ("gates", "i", "recurrent", "law"),
+            "cauchy",
+            "gates.i.recurrent.law: must be 'normal', 'orthogonal' or 'svd', got 'cauchy'",
+        ),
         (("gates", "i", "recurrent", "std"), 7.0, r"gates.i.recurrent: std must be gain / sqrt\(fan_in\)"),
         (("gates", "q"), {"bias": {"law": "normal", "mean": 0, "std": 0}}, "unknown q"),
         (("cell",), "transformer", "unknown cell 'transformer'"),
