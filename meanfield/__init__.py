@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from meanfield import torch
     from meanfield.analyses import Analysis, analyze
     from meanfield.autonomous_states import StaticState, static_states
-    from meanfield.band_bounds import gradient_bound, GradientBound
+    from meanfield.band_bounds import GradientBound, gradient_bound
     from meanfield.baselines import baseline
     from meanfield.cells import Cell, register
     from meanfield.certificates import Certificate, certify

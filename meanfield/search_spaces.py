@@ -76,8 +76,8 @@ def _gate(drive: float, root_power: float, bias: float = 0.0, spread: float = 0.
     return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=drive / root_power, bias_mean=bias, bias_std=spread)
 
 
-def _held(bias: float = 0.0, spread: float = 0.0) -> Gate:
-    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN, bias_mean=bias, bias_std=spread)
+def _held(bias: float = 0.0) -> Gate:
+    return Gate(recurrent_gain=RECURRENT_GAIN, input_gain=OTHER_INPUT_GAIN, bias_mean=bias)
 
 
 def _with_write_gate(values: Values, root_power: float) -> dict[str, Gate]:
@@ -85,7 +85,7 @@ def _with_write_gate(values: Values, root_power: float) -> dict[str, Gate]:
     keep = values["keep_bias"]
     return {
         "i": _gate(values["write_drive"], root_power, -values["write_bias_share"] * keep),
-        "f": _held(keep, values["keep_bias_spread"]),
+        "f": _held(keep),
         "g": _gate(values["content_drive"], root_power),
     }
 
@@ -109,21 +109,19 @@ def _ungated(values: Values, root_power: float) -> dict[str, Gate]:
 
 
 _CONTENT = Parameter("content_drive", _constant(0.3), _constant(3.0), logarithmic=True)
-# Units of many time scales, where inputs matter at many.
-_SPREAD = Parameter("keep_bias_spread", _constant(0.0), _constant(3.0))
 _WITH_WRITE_GATE = (
     Parameter("keep_bias", lambda length: math.log(length), lambda length: math.log(4 * length)),
     Parameter("write_bias_share", _constant(0.0), _constant(1.0)),
     Parameter("write_drive", _constant(0.1), _constant(3.0), logarithmic=True),
     _CONTENT,
-    _SPREAD,
 )
 _WITH_ONE_GATE = (
     # A gate that is never quite shut remembers two steps at least.
     Parameter("keep_bias", lambda length: math.log(max(length, 4) / 2), lambda length: math.log(4 * length)),
     Parameter("write_drive", _constant(0.3), _constant(6.0), logarithmic=True),
     _CONTENT,
-    _SPREAD,
+    # Units of many time scales, where inputs matter at many. Cells with a write gate learn no better for it.
+    Parameter("keep_bias_spread", _constant(0.0), _constant(3.0)),
 )
 # Without gates what was read is kept among all that is read later: the drive falls as the root of the length.
 _UNGATED = (
