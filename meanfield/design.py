@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -187,7 +187,7 @@ class _Candidates:
         self.made, self.best_value = 0, -math.inf
         self.best = np.empty(0)
         self._most, self._progress = most, progress
-        self._end = math.inf if budget is None else time.monotonic() + budget
+        self._end = math.inf if budget is None else monotonic() + budget
 
     def add(self, point: NDArray[np.float64], value: float) -> None:
         self.made += 1
@@ -195,7 +195,7 @@ class _Candidates:
             self.best, self.best_value = point, value
         if self._progress is not None:
             self._progress(min(self.made, self._most), self._most, self.best_value)
-        if time.monotonic() > self._end:
+        if monotonic() > self._end:
             raise _BudgetSpent
 
 
