@@ -27,7 +27,7 @@ OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
 VERSIONS = {"learn": "learn/2", "isometry": "isometry/1"}
 
 NARROW = 32  # units below which predictions of wide networks scatter visibly
-FINE = 1e-4  # share of the last state's variance that the oldest quarter of the inputs must reach
+REACHED = 1e-4  # share of the last state's variance that the oldest quarter of the inputs must reach
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
     if default is not None and default.terms is not None and _reaches_back(default.terms):
         found.append(
             f"At {request.length} steps the {default.framework} default lets all inputs reach the last state too: it "
-            "is fine for this length."
+            "can learn at this length, if more slowly."
         )
     bound = gradient_bound(first.network, length=request.length)
     if bound is not None:
@@ -239,7 +239,7 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
 
 
 def _reaches_back(terms: Terms) -> bool:
-    return min(terms.responses) >= FINE * (terms.variance + 0.01)
+    return min(terms.responses) >= REACHED * (terms.variance + 0.01)
 
 
 def _analysis(request: LayerRequest, network: Network, inputs: Inputs) -> Analysis:
