@@ -22,7 +22,7 @@ from meanfield.solvers.orthonormal_rows import NormalRows, OrthonormalRows
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-_SMALL = 1e-6  # share of a Gram matrix's largest eigenvalue that counts as no direction
+_SMALL = 1e-6  # eigenvalues below it, of Gram matrices of vectors of mean square one, are rounding
 
 
 class InvariantImages:
@@ -138,6 +138,6 @@ def _power(matrix: Float64, exponent: float) -> Float64:
     if not matrix.size:
         return matrix
     values, vectors = np.linalg.eigh(matrix)
-    kept = values > _SMALL * max(float(values[-1]), _SMALL)
+    kept = values > _SMALL * max(float(values[-1]), 1.0)
     powers = np.where(kept, np.where(kept, values, 1.0) ** exponent, 0.0)
     return np.asarray((vectors * powers) @ vectors.T)
