@@ -61,8 +61,14 @@ def from_groups(values: ArrayLike) -> Estimate:
 
 
 def standard_error(samples: Float64) -> float:
-    """Standard error of the mean of independent samples."""
-    return float(np.std(samples, ddof=1) / np.sqrt(len(samples)))
+    """Standard error of the mean of independent samples.
+
+    >>> standard_error(np.array([1e200, 3e200])) == 1e200  # though the square of a deviation is no number
+    True
+    """
+    # A power of two, so that only what would overflow is computed otherwise.
+    scale = 2.0**512 if np.max(np.abs(samples), initial=0.0) > 2.0**500 else 1.0
+    return float(np.std(samples / scale, ddof=1) / np.sqrt(len(samples)) * scale)
 
 
 @dataclass(frozen=True)

@@ -67,3 +67,9 @@ def test_profile_refuses_what_is_not_a_number_and_lags_that_it_does_not_have() -
 def test_reported_lags_are_fibonacci_numbers_and_the_length(length: int) -> None:
     fibonacci = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987]
     assert reported_lags(length) == [lag for lag in fibonacci if lag < length] + [length]
+
+
+def test_errors_of_huge_numbers_are_numbers() -> None:
+    samples = np.array([1.0, 2.0, 4.0])
+    huge = from_groups(1e200 * samples)
+    assert huge.error == pytest.approx(1e200 * from_groups(samples).error, rel=1e-12)
