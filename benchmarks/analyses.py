@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import meanfield as mf
-from meanfield.solvers.group_products import cores
+from meanfield.solvers.threads import cores
 
 GATES = {
     "i": mf.Gate(1.0, 0.5, 0.0, 0.2),

@@ -25,7 +25,7 @@ from meanfield.sampling.population import Layout
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.eigenvalue_boundary import SupportBoundary
 from meanfield.solvers.eigenvalue_density import EigenvalueDensity
-from meanfield.solvers.group_products import cores, one_blas_thread
+from meanfield.solvers.threads import cores, one_blas_thread
 from meanfield.trajectory import run
 from meanfield.validation.dense_circuits import dense_jacobian
 

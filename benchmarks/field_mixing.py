@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from meanfield.solvers import group_products
+from meanfield.solvers import threads
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix
 
 Float32 = NDArray[np.float32]
@@ -80,7 +80,7 @@ def over_groups(left: Float32, right: Float32) -> Float32:
     def work(start: int, end: int) -> None:
         np.matmul(left[start:end], right[start:end], out=out[start:end])
 
-    group_products.over_groups(work, len(left), left.size * right.shape[2])
+    threads.over_groups(work, len(left), left.size * right.shape[2])
     return out
 
 
@@ -103,12 +103,12 @@ def main() -> None:
     for groups, units, steps in ((8, 256, 784), (64, 256, 200), (1, 2048, 784)):
         vectors = trajectory(groups, units, steps)
         np.testing.assert_allclose(compiled(vectors), blas(vectors), atol=1e-3)
-        for threads in (1, 2):
+        for count in (1, 2):
             # The rows of the table differ in what the package takes for the number of cores.
-            with patch.object(group_products, "cores", return_value=threads), group_products.one_blas_thread():
+            with patch.object(threads, "cores", return_value=count), threads.one_blas_thread():
                 taken = np.array([[seconds(blas, vectors), seconds(compiled, vectors)] for _ in range(repeats)])
             before, after = np.median(taken, axis=0)
-            shown = str(groups), str(units), str(steps), str(threads)
+            shown = str(groups), str(units), str(steps), str(count)
             table.add_row(*shown, f"{before:.3f}", f"{after:.3f}", f"{before / after:.2f}")
     Console().print(table)
 

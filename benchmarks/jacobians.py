@@ -29,7 +29,7 @@ from rich.table import Table
 
 import meanfield as mf
 from meanfield.cells import find
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.validation.finite_width import jacobian
 from meanfield.validation.jacobian_figures import Figure, jacobian_figures
 from meanfield.validation.torch_jacobians import torch_jacobians

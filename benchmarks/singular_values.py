@@ -22,8 +22,8 @@ from rich.table import Table
 import meanfield as mf
 from meanfield.sampling.population import Layout
 from meanfield.solvers.circuit_sample import CircuitSample
-from meanfield.solvers.group_products import cores, one_blas_thread
 from meanfield.solvers.singular_density import SingularDensity
+from meanfield.solvers.threads import cores, one_blas_thread
 from meanfield.trajectory import run
 from meanfield.validation.dense_circuits import dense_jacobian
 

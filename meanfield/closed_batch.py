@@ -20,8 +20,7 @@ from meanfield.estimate import Estimate
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.solvers.bounded_arithmetic import Bounded
-from meanfield.solvers.group_products import one_blas_thread
-from meanfield.solvers.threads import cores, in_parts
+from meanfield.solvers.threads import cores, in_parts, one_blas_thread
 
 Float64 = NDArray[np.float64]
 Progress = Callable[[int, int], None]

@@ -25,7 +25,7 @@ from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.eigenvalue_boundary import RESOLUTION, Extremum, SupportBoundary
 from meanfield.solvers.eigenvalue_density import EigenvalueDensity, Mass
 from meanfield.solvers.eigenvalue_support import rightmost_eigenvalue
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 Float64 = NDArray[np.float64]

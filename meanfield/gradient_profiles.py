@@ -19,7 +19,7 @@ from meanfield.sampling.cell import fields_of_carrier
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime, generators
 from meanfield.sampling.tangent import log_second_moment
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 Float64 = NDArray[np.float64]

@@ -18,8 +18,8 @@ from meanfield.estimate import Estimate
 from meanfield.inputs import Inputs
 from meanfield.isometry_design import critical_family
 from meanfield.network import Network
-from meanfield.solvers.group_products import one_blas_thread
 from meanfield.solvers.many_gaussian_products import shared_rule
+from meanfield.solvers.threads import one_blas_thread
 
 CELLS = ("vanilla", "leaky", "gru", "janet", "minimal", "peephole_lstm")
 _RULES = ((512, 128), (1024, 512))  # intervals, Hermite polynomials

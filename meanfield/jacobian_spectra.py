@@ -15,7 +15,7 @@ from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Regime
 from meanfield.solvers.circuit_moments import jacobian_moments
 from meanfield.solvers.eigenvalue_support import mass_near, rightmost_eigenvalue
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, run
 
 SLOW_RADIUS = 0.1

@@ -22,7 +22,7 @@ from meanfield.gradient_profiles import moments_of_jacobian, pull_back_of
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
 from meanfield.sampling.population import Layout
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.trajectory import Trajectory, run
 
 SEQUENCES = 3

@@ -14,7 +14,7 @@ from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
 from meanfield.recipe_layers import LayerDesign, LayerRequest, design_layer
 from meanfield.sampling.population import Layout, Population
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 
 READ = 16  # sequences of states that the layer above is designed on
 Float32 = NDArray[np.float32]

@@ -15,7 +15,8 @@ from typing import Any
 
 from meanfield.checks import check_count
 from meanfield.errors import InvalidInput
-from meanfield.table_engine import EngineFailed, usable_cores
+from meanfield.solvers.threads import cores
+from meanfield.table_engine import EngineFailed
 from meanfield.table_requests import Make
 from meanfield.table_work import Outcome, code_identity, failure, perform
 
@@ -74,7 +75,7 @@ class Cluster:
             if workers is not None:
                 check_count("workers", workers, 1)
             self._local = self._dask.LocalCluster(
-                n_workers=workers or usable_cores(), threads_per_worker=1, dashboard_address=None
+                n_workers=workers or cores(), threads_per_worker=1, dashboard_address=None
             )
             scheduler = self._local.scheduler_address
         elif workers is not None:

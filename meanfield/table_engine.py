@@ -15,6 +15,7 @@ from typing import Protocol
 
 from meanfield.checks import check_count
 from meanfield.errors import MeanfieldError
+from meanfield.solvers.threads import cores
 from meanfield.table_requests import Make
 from meanfield.table_work import Outcome, failure, perform
 
@@ -64,7 +65,7 @@ class LocalPool:
     def __init__(self, make: Make, workers: int | None = None) -> None:
         if workers is not None:
             check_count("workers", workers, 1)
-        self.workers = workers if workers is not None else usable_cores()
+        self.workers = workers if workers is not None else cores()
         self._make = make
         # Workers end when the other end closes: with this process, however it ends.
         self._ear, self._lifeline = multiprocessing.Pipe(duplex=False)
@@ -161,15 +162,6 @@ class LocalPool:
                 "and memory must suffice for this many"
             ) from None
         return pool
-
-
-def usable_cores() -> int:
-    """How many cores this process may use.
-
-    >>> usable_cores() >= 1
-    True
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def _begin_work(ear: Connection) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from meanfield.errors import MeanfieldError
+from meanfield.solvers.threads import at_most
 from meanfield.table_columns import flat_numbers, profile_columns
 from meanfield.table_requests import Make, Request
 
@@ -47,7 +48,7 @@ def perform(make: Make, request: str) -> Outcome:
     start = time.process_time()
     try:
         # One thread a worker: there are as many workers as there is room for.
-        with threadpool_limits(1):
+        with threadpool_limits(1), at_most(1):
             recipe = make(Request.model_validate_json(request))
         document, profiles = compressed(recipe), compressed(profile_columns(recipe))
         return Outcome(document, flat_numbers(recipe), None, time.process_time() - start, profiles)

@@ -19,8 +19,8 @@ from meanfield.network import Network
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Layout, Population, Regime
 from meanfield.solvers.circuit_sample import CircuitSample
-from meanfield.solvers.group_products import one_blas_thread
 from meanfield.solvers.linear_circuit import LinearCircuit
+from meanfield.solvers.threads import one_blas_thread
 
 Start = Literal["stationary", "zero"]
 Float64 = NDArray[np.float64]

@@ -20,9 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.free_laws import PositiveLaw
-from meanfield.solvers.group_products import one_blas_thread
 from meanfield.solvers.self_energies import is_gaussian, self_energy
-from meanfield.solvers.threads import in_parts
+from meanfield.solvers.threads import in_parts, one_blas_thread
 from meanfield.solvers.unit_pencils import UnitPencils
 
 Float64 = NDArray[np.float64]

@@ -25,11 +25,10 @@ from meanfield.solvers.band_averages import BandAverages
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.field_variances import Curvature, curvature, leading_vectors, stationary_variances
 from meanfield.solvers.free_laws import PositiveLaw
-from meanfield.solvers.group_products import one_blas_thread
 from meanfield.solvers.matrix_answers import MatrixShares, answer_curvature, matrix_answers
 from meanfield.solvers.matrix_phases import Phase, phases_of
 from meanfield.solvers.self_energies import band_of, is_gaussian
-from meanfield.solvers.threads import in_parts
+from meanfield.solvers.threads import in_parts, one_blas_thread
 from meanfield.solvers.transfer_minors import Minors, TransferMinors, minors_of
 
 Float64 = NDArray[np.float64]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from meanfield.solvers.group_products import over_groups
 from meanfield.solvers.lazy_matrix_kernels import kernels
 from meanfield.solvers.orthonormal_rows import NormalRows
+from meanfield.solvers.threads import over_groups
 
 Float32 = NDArray[np.float32]
 Revealed = tuple[Float32, Float32]

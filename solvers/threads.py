@@ -1,18 +1,78 @@
-"""Work on independent parts, spread over the machine's cores by threads that release the interpreter's lock."""
+"""Work on independent parts, spread over the machine's cores by threads that release the interpreter's lock.
+
+Parts are independent, so results are the same number for number on any number of threads. BLAS itself is held to one
+thread: its own splitting changes the rounding, and its threads wait in a busy loop that costs a factor of ten and more
+when anything else runs on the machine.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import pairwise
 
+from threadpoolctl import ThreadpoolController
+
+_WORTH_SPLITTING = 700_000  # multiplications; below this a hand-over to another thread costs more than it saves
+
 _pool: ThreadPoolExecutor | None = None
+_controller: ThreadpoolController | None = None
+_most: int | None = None
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
+    """Number of cores that this process may use, or as many threads as it was told to keep to."""
+    if _most is not None:
+        return _most
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Use so many threads at most inside the block: this process is one of several that share the cores.
+
+    >>> with at_most(1):
+    ...     cores()
+    1
+    """
+    global _most
+    before, _most = _most, threads
+    try:
+        yield
+    finally:
+        _most = before
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread inside the block."""
+    global _controller
+    if _controller is None:
+        _controller = ThreadpoolController()
+    with _controller.limit(limits=1, user_api="blas"):
+        yield
+
+
+def over_groups(work: Callable[[int, int], None], groups: int, multiplications: int) -> None:
+    """Do the work of all groups, in contiguous ranges of them on as many threads as there are cores.
+
+    Args:
+        work: takes the first group and the one after the last; must let go of the interpreter's lock to gain anything.
+        groups: how many there are.
+        multiplications: roughly how many all of them take, which decides whether another thread is worth it.
+
+    >>> done = [0, 0, 0]
+    >>> over_groups(lambda start, end: done.__setitem__(slice(start, end), [1] * (end - start)), 3, 10**9)
+    >>> done
+    [1, 1, 1]
+    """
+    workers = cores() if multiplications >= _WORTH_SPLITTING else 1
+    if workers == 1:
+        work(0, groups)
+    else:
+        in_parts(work, groups, workers)
 
 
 def in_parts(function: Callable[[int, int], None], count: int, threads: int | None = None) -> None:

@@ -19,7 +19,7 @@ from meanfield.network import Network
 from meanfield.sampling.population import Regime
 from meanfield.singular_value_density import SingularValues
 from meanfield.singular_value_density import of_trajectory as singular_values_of
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.trajectory import arrange, run
 
 Float64 = NDArray[np.float64]

@@ -15,7 +15,7 @@ from meanfield.estimate import Estimate, from_groups
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.sampling.population import Regime
-from meanfield.solvers.group_products import one_blas_thread
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.validation.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from meanfield.validation.simulated_network import SimulatedNetwork, input_sequences, member
 

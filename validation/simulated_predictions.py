@@ -15,8 +15,8 @@ from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.jacobian_spectra import SLOW_RADIUS
 from meanfield.network import Network
 from meanfield.sampling.population import Regime
-from meanfield.solvers.group_products import one_blas_thread
 from meanfield.solvers.linear_circuit import Entry, LinearCircuit
+from meanfield.solvers.threads import one_blas_thread
 from meanfield.validation.finite_width import correlation
 from meanfield.validation.simulated_network import SimulatedNetwork, input_sequences, member
 

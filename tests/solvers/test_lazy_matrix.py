@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from meanfield.solvers import group_products
+from meanfield.solvers import threads
 from meanfield.solvers.lazy_matrix import LazyGaussianMatrix, apply_conditioned
 
 Float32 = NDArray[np.float32]
@@ -243,9 +243,9 @@ def test_the_basis_of_slow_vectors_stays_orthonormal(drift: float, at_once: int)
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_the_number_of_threads_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, found = normals(27, 5, 60, 200), []
-    monkeypatch.setattr(group_products, "_WORTH_SPLITTING", 0)
-    for threads in (1, 2):
-        monkeypatch.setattr(group_products, "cores", lambda threads=threads: threads)
+    monkeypatch.setattr(threads, "_WORTH_SPLITTING", 0)
+    for count in (1, 2):
+        monkeypatch.setattr(threads, "cores", lambda count=count: count)
         lazy = matrix(28, groups=5, units=200, rows=300)
         images = [lazy.apply(vectors[:, k : k + at_once]) for k in range(0, 60, at_once)]
         fresh = matrix(29, groups=5, units=200, rows=200, most=9)
