@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meanfield.checks import check_count, check_number
+from meanfield.checks import check_count
 from meanfield.critical_points import POINTS, ChiJump, CriticalValue, check_range, check_target, solved
 from meanfield.errors import Infeasible, InvalidInput, NotConverged
 from meanfield.files import write_whole
@@ -180,7 +180,7 @@ def critical_surface(
     low, high = check_range(first, within)
     check_target(target)
     check_count("points", points, 3)
-    places = _checked_values(second, values)
+    places = second.checked(values, "values")
     given = inputs if inputs is not None else Inputs()
     rows = []
     for done, place in enumerate(places):
@@ -206,15 +206,3 @@ def _row(
     except (Infeasible, NotConverged) as failure:
         return SurfaceRow(place, (), (), str(failure))
     return SurfaceRow(place, found.roots, found.jumps, "found")
-
-
-def _checked_values(parameter: NetworkParameter, values: ArrayLike) -> list[float]:
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"values: must be numbers, got {values!r}") from None
-    if found.ndim != 1 or not len(found):
-        raise InvalidInput(f"values: must be a list of one number or more, got shape {found.shape}")
-    for each in found:
-        check_number(f"values ({parameter.name})", float(each), parameter.lowest, float("inf"))
-    return [float(each) for each in found]

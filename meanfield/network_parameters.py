@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from meanfield.checks import check_number
 from meanfield.errors import InvalidInput
 from meanfield.network import Gate, Network
 
@@ -53,6 +57,33 @@ class NetworkParameter:
     def lowest(self) -> float:
         """The least value that makes sense."""
         return float("-inf") if self.law in _ANY_SIGN else 0.0
+
+    def checked(self, values: ArrayLike, argument: str, *, ascending: bool = False) -> list[float]:
+        """Values that the parameter is to take one after the other, one at least.
+
+        Raises:
+            InvalidInput: if they are not a list of numbers that make sense, ascending if they are to be; the message
+                begins with the name of the argument.
+
+        >>> import meanfield as mf
+        >>> parameter = NetworkParameter.named(mf.Network("vanilla", {"h": mf.Gate()}), "h.bias_std")
+        >>> parameter.checked([0, 0.5], "values")
+        [0.0, 0.5]
+        >>> parameter.checked([-1.0], "values")
+        Traceback (most recent call last):
+            ...
+        meanfield.errors.InvalidInput: values (h.bias_std): must be at least 0, got -1.0
+        """
+        try:
+            found = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InvalidInput(f"{argument}: must be numbers, got {values!r}") from None
+        if found.ndim != 1 or not len(found) or (ascending and not np.all(np.diff(found) > 0.0)):
+            allowed = "ascending numbers" if ascending else "one number or more"
+            raise InvalidInput(f"{argument}: must be a list of {allowed}, got {values!r}")
+        for each in found:
+            check_number(f"{argument} ({self.name})", float(each), self.lowest, float("inf"))
+        return [float(each) for each in found]
 
     def applied(self, network: Network, value: float) -> Network:
         """The network with this parameter changed.

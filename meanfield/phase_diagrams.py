@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from meanfield.autonomous_states import StaticState, constant_power, static_states
-from meanfield.checks import check_number
 from meanfield.errors import InvalidInput
 from meanfield.estimate import Estimate
 from meanfield.files import write_whole
@@ -229,12 +227,4 @@ def _axis(network: Network, axis: Axis, argument: str) -> tuple[NetworkParameter
     except (TypeError, ValueError):
         raise InvalidInput(f"{argument}: must be the name of a parameter and its values, got {axis!r}") from None
     parameter = NetworkParameter.named(network, name, argument)
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{argument}: values must be numbers, got {values!r}") from None
-    if found.ndim != 1 or not len(found) or not np.all(np.diff(found) > 0.0):
-        raise InvalidInput(f"{argument}: values must be a list of ascending numbers, got {values!r}")
-    for each in found:
-        check_number(f"{argument} ({parameter.name})", float(each), parameter.lowest, float("inf"))
-    return parameter, [float(each) for each in found]
+    return parameter, parameter.checked(values, f"{argument} values", ascending=True)

@@ -1,4 +1,4 @@
-"""Closed maps are held to closed forms, to mpmath, to two-dimensional sums and to sampled chains."""
+"""Closed maps are held to closed forms, to mpmath and to sampled chains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from meanfield.closed_moments import closed_law
 from meanfield.closed_overlap import OverlapMap, closed_overlap
 from meanfield.sampling.expressions import evaluate, sigmoid, symbol
 from meanfield.solvers.gaussian_products import NormalFunctions
-from meanfield.solvers.normal_rules import Transition
 
 CORRELATIONS = np.array([-1.0, -1.0 + 1e-12, -0.99, -0.5, 0.0, 0.3, 0.9, 0.999, 1.0 - 1e-6, 1.0 - 1e-12, 1.0])
 GATE = mf.Gate(recurrent_gain=1.5, input_gain=0.5, bias_mean=0.2, bias_std=0.3)
@@ -49,7 +48,7 @@ def one_gate(cell: str, **laws: float) -> mf.Network:
     return mf.Network(cell, {"h": mf.Gate(**laws)})
 
 
-class TestPairs:
+class TestMaps:
     @pytest.mark.parametrize("variance", [1e-6, 0.1, 1.0, 10.0, 900.0])
     def test_error_functions_are_an_arcsine(self, variance: float) -> None:
         cell = closed_cell(find("vanilla_erf"))
@@ -66,50 +65,6 @@ class TestPairs:
         assert np.all(np.abs(found.value - exact) <= found.error)
         assert np.all(found.error < 1e-11)
 
-    @pytest.mark.parametrize("deviation", [0.01, 1.0, 30.0])
-    def test_rectifiers_are_the_arc_cosine_kernel(self, deviation: float) -> None:
-        functions = NormalFunctions(
-            lambda u: np.stack([np.maximum(u, 0.0), (u > 0.0).astype(float)]),
-            0.0,
-            deviation,
-            [Transition(0.0, 1.0, kink=True)],
-        )
-        found = functions.pairs(CORRELATIONS)
-        angle = np.arccos(CORRELATIONS)
-        ramps = (np.sin(angle) + (np.pi - angle) * CORRELATIONS) / (2 * np.pi)
-        assert np.all(np.abs(found.value[0, 0] / deviation**2 - ramps) < 1e-13)
-        assert np.all(np.abs(found.value[1, 1] - (np.pi - angle) / (2 * np.pi)) < 1e-13)
-        assert np.all(found.error[1, 1] < 1e-11)
-
-    @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.3, 4.0), (-0.4, 9.0)])
-    def test_shifted_kinks_are_that_of_a_single_copy_at_the_ends(self, mean: float, deviation: float) -> None:
-        functions = NormalFunctions(
-            lambda u: np.stack([np.maximum(u, 0.0), np.tanh(u)]),
-            mean,
-            deviation,
-            [Transition(0.0, 1.0, kink=True), Transition(0.0, 1.0)],
-        )
-        near = functions.pairs(np.array([1.0 - 1e-13, 1.0]))
-        scale = 1.0 + mean**2 + deviation**2
-        assert np.all(np.abs(near.value[:, :, 0] - near.value[:, :, 1]) < 1e-11 * scale)
-
-    @pytest.mark.parametrize("deviation", [0.5, 2.0, 6.0])
-    @pytest.mark.parametrize("correlation", [-0.8, 0.2, 0.95])
-    def test_against_a_two_dimensional_sum(self, deviation: float, correlation: float) -> None:
-        functions = NormalFunctions(
-            lambda u: np.stack([np.tanh(u), 1.0 / (1.0 + np.exp(-u))]), 0.4, deviation, [Transition(0.0, math.pi / 2)]
-        )
-        nodes = np.linspace(-10.0, 10.0, 1501)
-        weights = np.exp(-(nodes**2) / 2)
-        weights /= weights.sum()
-        left = functions.on(nodes)
-        right = functions.on(correlation * nodes[:, None] + math.sqrt(1 - correlation**2) * nodes)
-        expected = (left * weights) @ (right @ weights).T
-        found = functions.pairs(np.array([correlation]))
-        assert np.all(np.abs(found.value[:, :, 0] - expected) < 1e-12)
-
-
-class TestMaps:
     def test_error_function_network(self) -> None:
         law = closed_law(
             one_gate("vanilla_erf", recurrent_gain=1.4, input_gain=0.7, bias_std=0.2), mf.Inputs(overlap=0.3)
@@ -169,6 +124,20 @@ class TestMaps:
         point = closed_overlap(law)[-1]
         assert point.overlap == mf.Estimate(1.0, 0.0)
         assert abs(point.slope.value - closed_growth(law).chi.value) < 1e-12
+
+    def test_a_critical_network_is_at_zero_to_within_its_error(self) -> None:
+        law = closed_law(one_gate("vanilla", recurrent_gain=1.0), mf.Inputs(power=0.0))
+        assert law.second_moment.value == 0.0
+        assert 0.0 < law.second_moment.error < 1e-10
+        assert abs(closed_growth(law).chi.value - 1.0) < 1e-13
+
+    def test_long_memory_keeps_its_digits(self) -> None:
+        # χ_1 = E f² with f = 1/(1 + exp(-60)) rounds to one; ξ = exp(60)/2.
+        gates = {"f": mf.Gate(bias_mean=60.0), "g": mf.Gate(input_gain=1.0)}
+        law = closed_law(mf.Network("janet", gates))
+        timescale = closed_growth(law).timescale
+        assert timescale is not None
+        assert timescale.value == pytest.approx(math.exp(60.0) / 2, rel=1e-12)
 
 
 def with_mpmath(cell: str, law: object) -> tuple[float, float, float]:
@@ -245,64 +214,6 @@ def with_mpmath(cell: str, law: object) -> tuple[float, float, float]:
         square = (2 * fg * n * mean_state + g2 * n2) / (1 - f2)
         growth = f2 + gain * fp2 * (square - 2 * n * mean_state + n2) + gain * g2 * np2
         return float(mean_state), float(square), float(growth)
-
-
-class TestFixedPoints:
-    def test_chaos(self) -> None:
-        law = closed_law(one_gate("vanilla", recurrent_gain=3.0), mf.Inputs(power=0.0))
-        opposite, apart, same = closed_overlap(law)
-        assert (opposite.overlap.value, apart.overlap.value, same.overlap.value) == (-1.0, 0.0, 1.0)
-        assert (opposite.stable, apart.stable, same.stable) == (False, True, False)
-        assert (opposite.reached, apart.reached, same.reached) == (False, True, False)
-        assert same.slope.value == pytest.approx(closed_growth(law).chi.value, rel=1e-13)
-        assert same.timescale is None
-        assert apart.timescale is not None
-
-    def test_order(self) -> None:
-        law = closed_law(one_gate("vanilla", recurrent_gain=0.9, bias_std=0.3), mf.Inputs(power=0.0))
-        (same,) = closed_overlap(law)
-        assert same.overlap == mf.Estimate(1.0, 0.0)
-        assert same.stable
-        assert same.reached
-
-    def test_a_stable_point_next_to_an_unstable_one(self) -> None:
-        # Just beyond the edge of chaos the stable overlap is close to one.
-        law = closed_law(one_gate("vanilla_erf", recurrent_gain=1.3, bias_std=0.6), mf.Inputs(power=0.0))
-        points = closed_overlap(law)
-        if len(points) == 2:
-            assert points[0].stable
-            assert points[0].reached
-            assert not points[1].stable
-        for point in points:
-            change = OverlapMap(law).change(np.array([point.overlap.value]))
-            assert abs(change.value[0]) < 1e-13
-
-    def test_opposite_inputs_without_biases(self) -> None:
-        law = closed_law(one_gate("vanilla", recurrent_gain=0.8, input_gain=1.0), mf.Inputs(overlap=-1.0))
-        (point,) = closed_overlap(law)
-        assert point.overlap.value == -1.0
-
-    def test_zero_state(self) -> None:
-        law = closed_law(one_gate("vanilla", recurrent_gain=0.5), mf.Inputs(power=0.0))
-        assert law.second_moment == mf.Estimate(0.0, 0.0)
-        assert closed_growth(law).chi.value == 0.25
-        (point,) = closed_overlap(law)
-        assert point.overlap == mf.Estimate(1.0, 0.0)
-        assert point.slope.value == 0.25
-
-    def test_a_critical_network_is_at_zero_to_within_its_error(self) -> None:
-        law = closed_law(one_gate("vanilla", recurrent_gain=1.0), mf.Inputs(power=0.0))
-        assert law.second_moment.value == 0.0
-        assert 0.0 < law.second_moment.error < 1e-10
-        assert abs(closed_growth(law).chi.value - 1.0) < 1e-13
-
-    def test_long_memory_keeps_its_digits(self) -> None:
-        # χ_1 = E f² with f = 1/(1 + exp(-60)) rounds to one; ξ = exp(60)/2.
-        gates = {"f": mf.Gate(bias_mean=60.0), "g": mf.Gate(input_gain=1.0)}
-        law = closed_law(mf.Network("janet", gates))
-        timescale = closed_growth(law).timescale
-        assert timescale is not None
-        assert timescale.value == pytest.approx(math.exp(60.0) / 2, rel=1e-12)
 
 
 class TestWitnesses:

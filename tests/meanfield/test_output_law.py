@@ -1,21 +1,15 @@
-"""Second moments and gradients of LSTMs against plain NumPy chains, closed forms, and where there is no answer."""
+"""Second moments and gradients of LSTMs against plain NumPy chains, at the zero state, and where there is no answer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.integrate import quad
-from scipy.optimize import brentq
 from scipy.special import expit
 
 import meanfield as mf
-from meanfield.activations import gate, tanh
-from meanfield.cells import Cell, register, unregister
-from meanfield.cells.cell import preactivation
 from meanfield.output_growth import output_growth
 from meanfield.output_law import OutputLaw, output_law
 from meanfield.untied_growth import untied_chi
@@ -24,23 +18,23 @@ Float64 = NDArray[np.float64]
 SILENT = mf.Inputs(power=0.0)
 
 
-def law_of(gain: float, given: float = 0.0, mean: float = 0.0, spread: float = 0.0) -> mf.Gate:
-    return mf.Gate(recurrent_gain=gain, input_gain=given, bias_mean=mean, bias_std=spread)
-
-
 def lstm(**gates: mf.Gate) -> mf.Network:
     """An LSTM that is moderate but for the gates that are given."""
-    usual = law_of(1, 0.5, 0, 0.2)
-    return mf.Network("lstm", {name: gates.get(name, usual) for name in "ifgo"})
+    return mf.Network("lstm", dict.fromkeys("ifgo", mf.Gate(1, 0.5, 0, 0.2)) | gates)
 
 
-THEORY = lstm(f=law_of(1, 0.5, 1, 0.2), g=law_of(2, 1, 0, 0.2))
+THEORY = lstm(f=mf.Gate(1, 0.5, 1, 0.2), g=mf.Gate(2, 1, 0, 0.2))
 COUPLED = mf.Network(
-    "cifg_lstm", {"f": law_of(1, 0.5, 1, 0.2), "g": law_of(2, 1, 0.4, 0.2), "o": law_of(1, 0.5, 0, 0.2)}
+    "cifg_lstm", {"f": mf.Gate(1, 0.5, 1, 0.2), "g": mf.Gate(2, 1, 0.4, 0.2), "o": mf.Gate(1, 0.5, 0, 0.2)}
 )
 SKEWED = mf.Network(
     "lstm",
-    {"i": law_of(1, 0.3, 0.5, 0.1), "f": law_of(2, 0.5, -1, 0.3), "g": law_of(2.5, 0.4, 1, 0), "o": law_of(3, 0.2, 1)},
+    {
+        "i": mf.Gate(1, 0.3, 0.5, 0.1),
+        "f": mf.Gate(2, 0.5, -1, 0.3),
+        "g": mf.Gate(2.5, 0.4, 1, 0),
+        "o": mf.Gate(3, 0.2, 1),
+    },
 )
 NETWORKS = {"lstm of the theory": THEORY, "coupled gates": COUPLED, "skewed": SKEWED}
 EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=list(NETWORKS))
@@ -167,11 +161,15 @@ class TestAgainstChains:
         assert timescale.value == pytest.approx(-1.0 / math.log(0.622871), rel=1e-5)
 
 
-class TestClosedForms:
+def lstm_of(others: mf.Gate, candidate: mf.Gate) -> mf.Network:
+    return mf.Network("lstm", {"i": others, "f": others, "g": candidate, "o": others})
+
+
+class TestAtTheZeroState:
     def test_zero_without_drive(self) -> None:
         """At c = h = 0 without biases the increment alone feeds the memory: χ_1 = 1/4 + σ_g²/16."""
         for gain in (0.0, 1.0, 2.0, 3.4):
-            law = output_law(mf.Network("lstm", dict.fromkeys("ifgo", law_of(gain))), SILENT)
+            law = output_law(mf.Network("lstm", dict.fromkeys("ifgo", mf.Gate(gain))), SILENT)
             assert law.second_moment == mf.Estimate(0.0, 0.0)
             chi = output_growth(law).chi
             assert abs(chi.value - (0.25 + gain**2 / 16.0)) <= chi.error + 1e-15
@@ -180,7 +178,7 @@ class TestClosedForms:
     def test_the_zero_state_is_left_beyond_its_critical_gain(self) -> None:
         """σ_g² = 12 is critical, and E h² grows from zero there."""
         below, above, far = (
-            output_law(lstm_of(law_of(0.0), law_of(math.sqrt(12.0 * factor))), SILENT) for factor in (0.95, 1.05, 1.5)
+            output_law(lstm_of(mf.Gate(0.0), mf.Gate(math.sqrt(12.0 * factor))), SILENT) for factor in (0.95, 1.05, 1.5)
         )
         assert below.second_moment.value == 0.0
         assert 0.0 < above.second_moment.value < 0.01 < far.second_moment.value
@@ -188,151 +186,30 @@ class TestClosedForms:
         agrees(Chains(far).moments(60, 60)["second_moment"], far.second_moment)
 
     def test_near_the_critical_gain_it_still_converges(self) -> None:
-        law = output_law(lstm_of(law_of(0.0), law_of(math.sqrt(12.0 * 1.001))), SILENT)
+        law = output_law(lstm_of(mf.Gate(0.0), mf.Gate(math.sqrt(12.0 * 1.001))), SILENT)
         # To leading order the map is Q (1 + 0.001 - slope Q): ten times as far, ten times as much.
-        farther = output_law(lstm_of(law_of(0.0), law_of(math.sqrt(12.0 * 1.01))), SILENT)
+        farther = output_law(lstm_of(mf.Gate(0.0), mf.Gate(math.sqrt(12.0 * 1.01))), SILENT)
         assert farther.second_moment.value / law.second_moment.value == pytest.approx(10.0, rel=0.01)
 
-    @pytest.mark.parametrize("spread", [0.0, 0.6])
-    def test_a_memory_that_forgets_at_once(self, spread: float) -> None:
-        """f = 0: E h² = E o² E tanh²(i g), in two dimensions."""
-        network = lstm(f=law_of(1, 0.5, -50, spread), g=law_of(0.0, 1.0, 0.3, 0.2), i=law_of(0.0, 0.5))
-        law = output_law(network)
-        points, weights = trapezoid()
-        i, g = expit(0.5 * points), np.tanh(0.3 + math.hypot(1.0, 0.2) * points)
-        squashed = weights @ np.tanh(i[:, None] * g) ** 2 @ weights
-        deviation = law.parameters["deviation drive o + field o"]
-        exact = weights @ expit(deviation * points) ** 2 * squashed
-        assert abs(law.second_moment.value - exact) <= law.second_moment.error + 1e-15
-        assert law.second_moment.error < 1e-12
-
-    @pytest.mark.parametrize("forget", [3.0, 8.0, 12.0, 15.0])
-    def test_long_memories_become_gaussian(self, forget: float) -> None:
-        """Small increments add up to a normal law, E h² = E o² E tanh²(N(0, E x²/(1 - f²))) but for 1 - f."""
-        shift = 0.5 * (forget - math.log(4.0))  # so that the memory's variance is about 1 for all
-        network = lstm(i=law_of(0.0, 0.0, -shift), f=law_of(0.0, 0.0, forget), g=law_of(0, 1), o=law_of(0))
-        law = output_law(network)
-        points, weights = trapezoid()
-        release = expit(-forget)
-        square = expit(-shift) ** 2 * (weights @ np.tanh(points) ** 2) / (release * (2.0 - release))
-        assert abs(law.memory_second_moment.value - square) <= law.memory_second_moment.error + 1e-13
-        assert law.memory_second_moment.error < 1e-7
-        exact = 0.25 * (weights @ np.tanh(math.sqrt(square) * points) ** 2)
-        assert abs(law.second_moment.value / exact - 1.0) < release
-        chi = output_growth(law).chi
-        assert abs(chi.value - (1.0 - release) ** 2) <= chi.error
-
-    def test_saturated_candidates(self) -> None:
-        """g = 1 and constant f and i: the memory is the point i/(1 - f)."""
-        law = output_law(lstm(i=law_of(0, 0, 0.3), f=law_of(0, 0, 0.7), g=law_of(0, 0, 50), o=law_of(0, 0, -0.2)))
-        memory = expit(0.3) / expit(-0.7)
-        assert abs(law.memory_mean.value / memory - 1.0) < 1e-14
-        assert abs(law.mean.value / (expit(-0.2) * math.tanh(memory)) - 1.0) < 1e-14
-        assert abs(law.second_moment.value - law.mean.value**2) < 1e-15
-
-    def test_closed_output_gates(self) -> None:
-        """An output of 1e-22 feeds nothing back: the same memory without recurrence."""
-        shut = output_law(lstm(o=law_of(1, 0.5, -50)))
-        alone = output_law(mf.Network("lstm", {**dict.fromkeys("ifg", law_of(0, 0.5, 0, 0.2)), "o": law_of(0, 0.5)}))
-        assert abs(shut.memory_second_moment.value / alone.memory_second_moment.value - 1.0) < 1e-12
-        # o = exp(u) there, of u ~ N(-50, 1/4) but for what Q adds.
-        squashed = alone.second_moment.value / quad(lambda z: normal(z) * expit(0.5 * z) ** 2, -10, 10)[0]
-        np.testing.assert_allclose(shut.second_moment.value, math.exp(-100.0 + 0.5) * squashed, rtol=1e-9)
-
-
-def lstm_of(others: mf.Gate, candidate: mf.Gate) -> mf.Network:
-    return mf.Network("lstm", {"i": others, "f": others, "g": candidate, "o": others})
-
-
-def normal(z: float) -> float:
-    return math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-
-
-def trapezoid() -> tuple[Float64, Float64]:
-    points = np.linspace(-9.0, 9.0, 721)
-    weights = np.exp(-0.5 * points**2)
-    return points, weights / np.sum(weights)
-
-
-class Linear(Cell):
-    """h = o c: all moments of the untied theory are closed."""
-
-    name = "linear_lstm"
-    states, output, memory = ("c", "h"), 1, 0
-    gates = ("i", "f", "g", "o")
-
-    def update(self, state, fields, drives):  # type: ignore[no-untyped-def]
-        write, keep, open_ = (gate(preactivation(name, fields, drives))[0] for name in "ifo")
-        memory = keep * state[0] + write * tanh(preactivation("g", fields, drives))[0]
-        return memory, open_ * memory
-
-    def circuit(self, state, fields, drives):  # type: ignore[no-untyped-def]
-        write, _, write_slope = gate(preactivation("i", fields, drives))
-        keep, _, keep_slope = gate(preactivation("f", fields, drives))
-        new, new_slope = tanh(preactivation("g", fields, drives))
-        open_, _, open_slope = gate(preactivation("o", fields, drives))
-        responses = (write_slope * new, keep_slope * state[0], write * new_slope, 0.0)
-        to_output = (*(open_ * response for response in responses[:3]), open_slope * (keep * state[0] + write * new))
-        return self.simple_circuit(((keep, 0.0), (open_ * keep, 0.0)), (responses, to_output))
-
-
-@pytest.fixture
-def linear() -> Iterator[mf.Network]:
-    register(Linear())
-    yield mf.Network(
-        "linear_lstm",
-        {"i": law_of(1, 0.5, 0.2, 0.2), "f": law_of(0.8, 0.5, 1), "g": law_of(2, 1, 0.4, 0.2), "o": law_of(1.5, 0.5)},
-    )
-    unregister("linear_lstm")
-
-
-def test_a_cell_without_a_squash_is_closed(linear: mf.Network) -> None:
-    points, weights = trapezoid()
-
-    def average(name: str, square: float, function: Callable[[Float64], Float64]) -> float:
-        law = linear.gates[name]
-        deviation = math.sqrt(law.recurrent_gain**2 * square + law.input_gain**2 + law.bias_std**2)
-        return float(weights @ function(law.bias_mean + deviation * points))
-
-    def memory(square: float) -> tuple[float, float]:
-        f, f2, i, i2 = (average(name, square, lambda u, n=n: expit(u) ** n) for name in "fi" for n in (1, 2))
-        g, g2 = (average("g", square, lambda u, n=n: np.tanh(u) ** n) for n in (1, 2))
-        mean = i * g / (1.0 - f)
-        return mean, (i2 * g2 + 2.0 * f * i * g * mean) / (1.0 - f2)
-
-    def image(square: float) -> float:
-        return average("o", square, lambda u: expit(u) ** 2) * memory(square)[1]
-
-    law = output_law(linear)
-    exact = brentq(lambda square: image(square) - square, 1e-3, 10.0, xtol=1e-15, rtol=1e-15)
-    assert abs(law.second_moment.value - exact) <= law.second_moment.error + 1e-14
-    assert abs(law.memory_second_moment.value / memory(exact)[1] - 1.0) < 1e-11
-    # E[δc²] and E[δh²] are all there is of a perturbation.
-    kept = average("f", exact, lambda u: expit(u) ** 2)
-    gains = {name: gate.recurrent_gain**2 for name, gate in linear.gates.items()}
-    slopes = {name: average(name, exact, lambda u: (expit(u) * expit(-u)) ** 2) for name in "ifo"}
-    slopes["g"] = average("g", exact, lambda u: np.cosh(u) ** -4.0)
-    fed = gains["f"] * slopes["f"] * memory(exact)[1]
-    fed += gains["i"] * slopes["i"] * average("g", exact, lambda u: np.tanh(u) ** 2)
-    fed += gains["g"] * slopes["g"] * average("i", exact, lambda u: expit(u) ** 2)
-    opened = average("o", exact, lambda u: expit(u) ** 2)
-    passed = gains["o"] * slopes["o"] * memory(exact)[1]
-    growth = np.max(np.linalg.eigvals(np.array([[kept, fed], [opened * kept, opened * fed + passed]])).real)
-    chi = output_growth(law).chi
-    assert abs(chi.value - growth) <= chi.error + 1e-13
-    assert chi.error < 1e-9
+    def test_a_critical_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("meanfield.output_law._LIMIT", 40)
+        critical = lstm_of(mf.Gate(0.0), mf.Gate(math.sqrt(12.0)))
+        with pytest.raises(mf.NotConverged, match=r"second moment of h: a residual of .* left after 40 evaluations"):
+            output_law(critical, SILENT)
 
 
 HARD = {
-    "gains of 10": mf.Network("lstm", dict.fromkeys("ifgo", law_of(10, 0.5, 0, 0.2))),
-    "coupled gains of 10": mf.Network("cifg_lstm", dict.fromkeys("fgo", law_of(10, 0.5, 0.3, 0.2))),
-    "open input gate": lstm(i=law_of(1, 0.5, 50)),
-    "no memory": lstm(f=law_of(1, 0.5, -50)),
-    "saturated candidate": lstm(g=law_of(1, 0.5, 50)),
-    "open output gate": lstm(o=law_of(1, 0.5, 50)),
-    "wide biases": mf.Network("lstm", dict.fromkeys("ifgo", law_of(1, 0.5, 0, 3))),
-    "coupled, opposite biases": mf.Network("cifg_lstm", {"f": law_of(2, 1, -4), "g": law_of(3, 1, 8), "o": law_of(6)}),
-    "no spread": mf.Network("lstm", dict.fromkeys("ifgo", law_of(1, 0.5, 0.5, 0))),
+    "gains of 10": mf.Network("lstm", dict.fromkeys("ifgo", mf.Gate(10, 0.5, 0, 0.2))),
+    "coupled gains of 10": mf.Network("cifg_lstm", dict.fromkeys("fgo", mf.Gate(10, 0.5, 0.3, 0.2))),
+    "open input gate": lstm(i=mf.Gate(1, 0.5, 50)),
+    "no memory": lstm(f=mf.Gate(1, 0.5, -50)),
+    "saturated candidate": lstm(g=mf.Gate(1, 0.5, 50)),
+    "open output gate": lstm(o=mf.Gate(1, 0.5, 50)),
+    "wide biases": mf.Network("lstm", dict.fromkeys("ifgo", mf.Gate(1, 0.5, 0, 3))),
+    "coupled, opposite biases": mf.Network(
+        "cifg_lstm", {"f": mf.Gate(2, 1, -4), "g": mf.Gate(3, 1, 8), "o": mf.Gate(6)}
+    ),
+    "no spread": mf.Network("lstm", dict.fromkeys("ifgo", mf.Gate(1, 0.5, 0.5, 0))),
 }
 
 
@@ -355,7 +232,7 @@ class TestHardNetworks:
 
     def test_a_closed_input_gate(self) -> None:
         """An input gate of 1e-22: Q scales with its square, and no digits are lost."""
-        one, other = (output_law(lstm(i=law_of(1, 0.5, mean))) for mean in (-50.0, -52.0))
+        one, other = (output_law(lstm(i=mf.Gate(1, 0.5, mean))) for mean in (-50.0, -52.0))
         np.testing.assert_allclose(one.second_moment.value / other.second_moment.value, math.exp(4.0), rtol=1e-7)
         assert one.second_moment.error < 1e-7 * one.second_moment.value
         chi = output_growth(one).chi
@@ -376,13 +253,7 @@ class TestErrors:
     def test_memories_that_never_fade(self) -> None:
         sentence = r"stationary law of c was not found: c remembers .* steps; rounding allows 1e\+10 at most"
         with pytest.raises(mf.NotConverged, match=sentence):
-            output_law(lstm(f=law_of(1, 0.5, 50)))
-
-    def test_a_critical_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("meanfield.output_law._LIMIT", 40)
-        critical = lstm_of(law_of(0.0), law_of(math.sqrt(12.0)))
-        with pytest.raises(mf.NotConverged, match=r"second moment of h: a residual of .* left after 40 evaluations"):
-            output_law(critical, SILENT)
+            output_law(lstm(f=mf.Gate(1, 0.5, 50)))
 
     @pytest.mark.parametrize("inputs", [mf.Inputs.padded(signal=3, length=9), mf.Inputs.from_data(np.ones((2, 5, 3)))])
     def test_inputs_that_are_not_white(self, inputs: mf.Inputs) -> None:
