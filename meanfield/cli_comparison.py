@@ -50,8 +50,6 @@ def compare(
         if recipe.content.task.inputs.kind == "data":
             note = f"{file}: designed on measured data, which are not in the file; white noise of their power is used"
             typer.echo(f"meanfield: {note}", err=True)
-        if recipe.content.layers:
-            typer.echo(f"meanfield: {file}: of several layers and directions, the first is compared", err=True)
         with steps_shown("Initialisations") as progress:
             found = comparisons.compare(recipe, against=names, units=units, progress=progress)
         if plot is not None:

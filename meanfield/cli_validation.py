@@ -48,8 +48,8 @@ def validate(
 ) -> None:
     """Set predictions beside simulated networks; exit code 1 if one of them fails at 5σ.
 
-    A recipe is held to the numbers in its file; with --length, --inputs, --power, --overlap, --regime or --start, and
-    for a network file, predictions are made first, for the width that is simulated.
+    A recipe is held to the numbers in its file, every layer to its own; with --length, --inputs, --power, --overlap,
+    --regime or --start its first layer, and a network file, is predicted first, for the width that is simulated.
     """
     with errors_reported(debug):
         from meanfield.validation.recipe_check import validate_network, validate_recipe

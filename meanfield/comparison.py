@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meanfield.analyses import Analysis, analyze
-from meanfield.baselines import named_baselines
+from meanfield.baselines import Baseline, named_baselines
 from meanfield.comparison_verdict import verdict
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import Estimate, Profile, as_json_or_absent
 from meanfield.input_reach import FORGOTTEN, fading, reach
 from meanfield.inputs import Inputs
 from meanfield.network import Network
+from meanfield.recipe_file import Task
 from meanfield.recipes import Recipe
+from meanfield.stack_layers import Direction, StackLayer, stack_layers
+from meanfield.trajectory import arrange
 from meanfield.weight_ensembles import as_ensemble
 
 _NUMBERS = ("second_moment", "final_gradient", "isometry_defect", "eigenvalue_edge", "slow_fraction")
@@ -85,7 +88,7 @@ class Initialisation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A recipe and baselines on one task, predicted with the same random numbers.
+    """A recipe, or one of its layers and directions, and baselines on one task, predicted with the same random numbers.
 
     Attributes:
         cell, length, hidden: the task: name of the cell, T, N.
@@ -93,6 +96,8 @@ class Comparison:
         default: name of the baseline that is the framework's default; None where no framework has the cell.
         seed, units: of all populations.
         initialisations: the recipe first.
+        layer, direction: which of the recipe's, 0 the lowest one.
+        layers: of the first one of a recipe, its further layers and directions.
     """
 
     cell: str
@@ -103,6 +108,9 @@ class Comparison:
     seed: int
     units: int
     initialisations: tuple[Initialisation, ...]
+    layer: int = 0
+    direction: Direction = "forward"
+    layers: tuple[Comparison, ...] = ()
 
     @property
     def recipe(self) -> Initialisation:
@@ -118,6 +126,8 @@ class Comparison:
         """The object that ``meanfield compare --json`` prints."""
         return {
             "cell": self.cell,
+            "layer": self.layer,
+            "direction": self.direction,
             "length": self.length,
             "hidden": self.hidden,
             "inputs": {**self.inputs.as_json(), "size": self.inputs.size},
@@ -126,10 +136,11 @@ class Comparison:
             "forgotten_below": FORGOTTEN,
             "verdict": self.verdict,
             "initialisations": [each.as_json() for each in self.initialisations],
+            "layers": [each.as_json() for each in self.layers],
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw S(τ)/S(0) of all initialisations, the format that of the file's name.
+        """Draw S(τ)/S(0) of all initialisations, a panel a layer and direction, the format that of the file's name.
 
         Raises:
             InvalidInput: if Matplotlib is not installed, or does not know the format.
@@ -151,14 +162,15 @@ def compare(
     """Predict a recipe and the initialisations that people use on the recipe's task, from the zero state.
 
     All populations have the recipe's seed, units and groups and tied weights, so that the recipe's numbers are those of
-    its file, unless that is for untied ones.
+    its file, unless that is for untied ones. Every layer and direction of a recipe is compared on what it reads: above
+    the first, states of the recipe's own layers below.
 
     Args:
-        recipe: the recipe; of several layers its first one.
+        recipe: the recipe.
         against: names of baselines (:func:`meanfield.baselines.baseline_names`); all that its cell has by default.
-        inputs: what the networks read; the recipe's own by default, white noise in place of measured data.
+        inputs: what the first layer reads; the recipe's own by default, white noise in place of measured data.
         units: units of the populations, in groups of their own number; by default the recipe's.
-        progress: told (initialisations analysed, initialisations).
+        progress: told (initialisations analysed, initialisations), of all layers.
 
     Returns:
         Predictions with one standard error. A baseline that cannot be predicted, since its states leave the range of
@@ -176,49 +188,79 @@ def compare(
     if not isinstance(recipe, Recipe):
         raise InvalidInput(f"recipe: must be a recipe, got {recipe!r}")
     content = recipe.content
-    task, method = content.task, content.method
+    task = content.task
     given = recipe.inputs if inputs is None else inputs
     if given.size != task.input_size:
         raise InvalidInput(f"inputs: the recipe is for inputs of size {task.input_size}, got {given.size}")
     chosen = named_baselines(content.cell, against)
-    networks = [each.network(content.cell, task.hidden, task.input_size, task.length) for each in chosen]
+    stack = stack_layers(recipe, given)
+    default = content.defaults.framework if content.defaults is not None else None
+    found: list[Comparison] = []
+
+    def told(done: int) -> None:
+        if progress is not None:
+            progress(len(found) * (len(chosen) + 1) + done, len(stack) * (len(chosen) + 1))
+
+    for each in stack:
+        found.append(_compared(each, task, chosen, default=default, units=units, told=told))
+    return replace(found[0], layers=tuple(found[1:]))
+
+
+def _compared(
+    layer: StackLayer,
+    task: Task,
+    chosen: Sequence[Baseline],
+    *,
+    default: str | None,
+    units: int | None,
+    told: Callable[[int], None],
+) -> Comparison:
+    """One layer of a recipe beside baselines."""
+    cell, population = layer.network.cell, layer.method.population
+    groups = None if units is not None or not population["groups"] else population["groups"]
+    if units is None:
+        # As many as by default where the predictions of the file come without a population.
+        layout = arrange(hidden=task.hidden, units=population["units"] or None, groups=groups)
+        units = layout.groups * layout.units
+    networks = [each.network(cell, task.hidden, layer.inputs.size, task.length) for each in chosen]
     # The random numbers, units and groups that the predictions of the file were made with.
-    seed, population = method.seed + 1, method.population
+    seed = layer.method.seed + 1
 
     def predicted(network: Network) -> Analysis:
         return analyze(
             network,
-            given,
+            layer.inputs,
             length=task.length,
             hidden=task.hidden,
-            units=population["units"] if units is None else units,
-            groups=population["groups"] if units is None else None,
+            units=units,
+            groups=groups,
             start="zero",
             seed=seed,
         )
 
-    matrices = as_ensemble(recipe.network.ensemble).name
-    rows = [_row("recipe", "the recipe", method.objective, matrices, recipe.network, predicted(recipe.network))]
+    matrices = as_ensemble(layer.network.ensemble).name
+    title, source = "the recipe", layer.method.objective
+    rows = [_row("recipe", title, source, matrices, layer.network, predicted(layer.network))]
     for each, network in zip(chosen, networks, strict=True):
-        if progress is not None:
-            progress(len(rows), len(chosen) + 1)
+        told(len(rows))
         found: Analysis | str
         try:
             found = predicted(network)
         except NotConverged as failure:
             found = str(failure)
-        rows.append(_row(each.name, each.title, each.source, each.matrices(content.cell), network, found))
-    if progress is not None:
-        progress(len(rows), len(rows))
+        rows.append(_row(each.name, each.title, each.source, each.matrices(cell), network, found))
+    told(len(rows))
     return Comparison(
-        cell=content.cell,
+        cell=cell,
         length=task.length,
         hidden=task.hidden,
-        inputs=given,
-        default=content.defaults.framework if content.defaults is not None else None,
+        inputs=layer.inputs,
+        default=default,
         seed=seed,
-        units=population["units"] if units is None else units,
+        units=units,
         initialisations=tuple(rows),
+        layer=layer.layer,
+        direction=layer.direction,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,13 +23,22 @@ _LOWEST, _BELOW_RECIPE, _WIDEST = -12.0 * np.log(10.0), 2.0 * np.log(10.0), 200.
 def draw_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     """Draw S(τ)/S(0) of all initialisations on a logarithmic axis, with bands of one standard error.
 
+    Layers and directions have a panel each.
+
     Raises:
         InvalidInput: if Matplotlib is not installed, or does not know the format.
         OSError: if the file cannot be written.
     """
-    figure = new_figure(7.0, 4.5)
+    stack = (comparison, *comparison.layers)
+    figure = new_figure(7.0, 4.5 * len(stack))
     check_writable(Path(path))
-    axes = figure.add_subplot()
+    for place, each in enumerate(stack, start=1):
+        name = each.cell if len(stack) == 1 else f"{each.cell}, layer {each.layer}, {each.direction}"
+        _draw_panel(figure.add_subplot(len(stack), 1, place), each, name)
+    save_figure(figure, path)
+
+
+def _draw_panel(axes: Any, comparison: Comparison, name: str) -> None:
     axes.axhline(FORGOTTEN, color="0.6", linewidth=0.8, linestyle="--")
     axes.annotate(
         "forgotten", (1.0, FORGOTTEN), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4"
@@ -63,10 +72,9 @@ def draw_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Non
     axes.set_xlim(0, max(comparison.length - 1, 1))
     axes.set_xlabel("lag τ, steps back from the last input")
     axes.set_ylabel("mark of an input on the last state, S(τ)/S(0)")
-    axes.set_title(f"{comparison.cell}, {comparison.length} steps, {comparison.hidden} units")
+    axes.set_title(f"{name}, {comparison.length} steps, {comparison.hidden} units")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend([handles[-1], *handles[:-1]], [labels[-1], *labels[:-1]], fontsize="small", loc="lower right")
-    save_figure(figure, path)
 
 
 def _label(each: Initialisation, length: int) -> str:

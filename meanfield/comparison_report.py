@@ -17,8 +17,16 @@ _MARK = "*"
 
 
 def comparison_table(found: Comparison) -> RenderableType:
-    """All initialisations, the recipe first, and what they mean for learning over this length."""
-    title = f"{found.cell} over {found.length} steps, {found.hidden} units, {found.inputs.size} inputs"
+    """All initialisations, the recipe first, and what they mean for learning; a table a layer and direction."""
+    if not found.layers:
+        return _table_of(found, found.cell)
+    return Group(
+        *(_table_of(each, f"{each.cell}, layer {each.layer}, {each.direction},") for each in (found, *found.layers))
+    )
+
+
+def _table_of(found: Comparison, name: str) -> RenderableType:
+    title = f"{name} over {found.length} steps, {found.hidden} units, {found.inputs.size} inputs"
     table = Table(title=title, title_style="")
     table.add_column("initialisation")
     for heading in _HEADINGS:

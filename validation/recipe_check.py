@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meanfield.analyses import Analysis, analyze
@@ -16,6 +16,7 @@ from meanfield.network import Network
 from meanfield.recipe_file import Predictions
 from meanfield.recipes import Recipe
 from meanfield.sampling.population import Regime
+from meanfield.stack_layers import Direction, StackLayer, stack_layers
 from meanfield.trajectory import DEFAULT_GROUPS, DEFAULT_UNITS, Start, arrange, check_request, run
 from meanfield.untied_analyses import untied_theory
 from meanfield.validation.prediction_comparisons import LIMIT, Comparison, compare_numbers, compare_profile
@@ -24,7 +25,6 @@ from meanfield.validation.width_allowance import WidthAllowance
 
 Progress = Callable[[int, int], None]
 
-_OTHER_STREAMS = 1 << 40  # added to seeds: simulated networks share no random numbers with populations
 NARROWEST = 8
 _LARGEST_SPECTRUM = 1024  # rows of a Jacobian beyond which its eigenvalues are computed for some networks only
 _SOME = 4
@@ -33,7 +33,7 @@ _SETTLING = 64  # width of the population that says how long a stationary recipe
 
 @dataclass(frozen=True)
 class Validation:
-    """All predictions of a network beside simulated ones.
+    """All predictions of a network beside simulated ones, or of one layer and direction of a recipe.
 
     Attributes:
         network, inputs, regime, start, length: what was simulated.
@@ -41,6 +41,8 @@ class Validation:
         networks: how many there are; ``spectra`` of them have eigenvalues.
         width: units that predictions are for, those of a group of their population.
         comparisons: one a number, and one a lag of the profiles.
+        layer, direction: which of a recipe's, 0 the lowest one.
+        layers: of the first one of a recipe, its further layers and directions.
     """
 
     network: Network
@@ -53,21 +55,26 @@ class Validation:
     spectra: int
     width: int
     comparisons: tuple[Comparison, ...]
+    layer: int = 0
+    direction: Direction = "forward"
+    layers: tuple[Validation, ...] = ()
 
     @property
     def agrees(self) -> bool:
-        """Whether no prediction fails."""
-        return all(each.agrees for each in self.comparisons)
+        """Whether no prediction fails, of further layers neither."""
+        return all(each.agrees for each in self.comparisons) and all(each.agrees for each in self.layers)
 
     @property
     def worst(self) -> Comparison:
-        """The comparison with the largest deviation."""
+        """The comparison with the largest deviation, of this layer."""
         return max(self.comparisons, key=lambda each: each.deviation or 0.0)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``meanfield validate --json`` prints."""
         return {
             "cell": self.network.cell,
+            "layer": self.layer,
+            "direction": self.direction,
             "regime": self.regime,
             "start": self.start,
             "length": self.length,
@@ -79,6 +86,7 @@ class Validation:
             "limit": LIMIT,
             "agrees": self.agrees,
             "comparisons": [each.as_json() for each in self.comparisons],
+            "layers": [each.as_json() for each in self.layers],
         }
 
 
@@ -94,12 +102,12 @@ def validate_recipe(
 ) -> Validation:
     """The predictions in a recipe's file beside networks drawn from it, on its own task.
 
-    Of a recipe of several layers the first is simulated.
+    Every layer and direction is simulated on what its predictions are for (:mod:`meanfield.stack_layers`).
 
     Args:
         recipe: the recipe.
         hidden: width N of the networks; the recipe's own by default.
-        networks: how many, at least 2.
+        networks: how many of every layer, at least 2.
         spectra: how many of them have eigenvalues computed, which are not compared below 2; by default all, or 4 where
             the Jacobian has more than 1024 rows.
         inputs: the data of a recipe that was designed on measured data, which are not in its file.
@@ -122,29 +130,21 @@ def validate_recipe(
         )
     hidden = content.task.hidden if hidden is None else hidden
     _check(hidden, networks, seed)
-    population, regime, length = content.method.population, content.method.regime, content.task.length
-    groups, given = population["groups"], inputs if inputs is not None else recipe.inputs
-    transient: int | None = None
-    bounds: tuple[str, ...] = ()
-    if regime == "untied" and given.endless:
-        transient, bounds = _stationary(recipe.network, given, length)
-    return _beside(
-        content.predictions,
-        recipe.network,
-        given,
-        length=length,
-        transient=transient,
-        hidden=hidden,
-        networks=networks,
-        spectra=spectra,
-        regime=regime,
-        groups=groups,
-        width=population["units"] // groups,
-        edge_width=content.task.hidden,
-        bounds=bounds,
-        seed=seed,
-        progress=progress,
-    )
+    stack = stack_layers(recipe, inputs)
+    found = []
+    for place, each in enumerate(stack):
+        beside = _layer_beside(
+            each,
+            length=content.task.length,
+            hidden=hidden,
+            designed_for=content.task.hidden,
+            networks=networks,
+            spectra=spectra,
+            seed=seed + place,
+            progress=_of_all(progress, place * networks, len(stack) * networks),
+        )
+        found.append(replace(beside, layer=each.layer, direction=each.direction))
+    return replace(found[0], layers=tuple(found[1:]))
 
 
 def validate_network(
@@ -212,6 +212,50 @@ def validate_network(
     )
 
 
+def _layer_beside(
+    layer: StackLayer,
+    *,
+    length: int,
+    hidden: int,
+    designed_for: int,
+    networks: int,
+    spectra: int | None,
+    seed: int,
+    progress: Progress | None,
+) -> Validation:
+    """The predictions of one layer of a recipe beside networks of it."""
+    regime, groups = layer.method.regime, layer.method.population["groups"]
+    transient: int | None = None
+    bounds: tuple[str, ...] = ()
+    if regime == "untied" and layer.inputs.endless:
+        transient, bounds = _stationary(layer.network, layer.inputs, length)
+    if not groups:
+        # No population behind it: everything that is predicted comes without sampling.
+        bounds = (*layer.predictions.numbers, "gradient_profile", "input_sensitivity")
+    return _beside(
+        layer.predictions,
+        layer.network,
+        layer.inputs,
+        length=length,
+        transient=transient,
+        hidden=hidden,
+        networks=networks,
+        spectra=spectra,
+        regime=regime,
+        groups=groups,
+        width=layer.method.population["units"] // groups if groups else hidden,
+        edge_width=designed_for,
+        bounds=bounds,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _of_all(progress: Progress | None, done: int, count: int) -> Progress | None:
+    """Progress through one layer told as that through all."""
+    return None if progress is None else lambda made, _: progress(done + made, count)
+
+
 def _check(hidden: int, networks: int, seed: int) -> None:
     check_count("hidden", hidden, NARROWEST)
     check_count("networks", networks, 2)
@@ -260,11 +304,11 @@ def _beside(
         networks=networks,
         spectra=spectra,
         regime=regime,
-        seed=seed + _OTHER_STREAMS,
+        seed=seed,
         progress=progress,
     )
     allowed = WidthAllowance(hidden=hidden, width=width, many_inputs=inputs.size == 0, exact=bounds)
-    freedom = groups - 1.0
+    freedom = groups - 1.0 if groups else math.inf
     comparisons = compare_numbers(predictions.numbers, seen, length, allowed, freedom, same_width=edge_width == hidden)
     for name, profile, samples in (
         ("gradient_profile", predictions.gradient_profile, seen.log_gradient),

@@ -25,6 +25,8 @@ Float64 = NDArray[np.float64]
 Array = NDArray[Any]
 
 COMPLEX_STEP = 1e-30
+# Purpose of the random numbers of simulated networks, other than those that populations of the same seed have.
+SIMULATED = 3000
 
 
 class SimulatedNetwork:
@@ -198,8 +200,14 @@ def member(
 
     Inputs of size 0 get as many components as there are units.
     """
-    drawn = SimulatedNetwork(network, hidden=hidden, inputs=inputs.size or hidden, seed=(seed, index, 0), regime=regime)
-    return drawn, np.random.default_rng([seed, index, 1])
+    own = (seed, SIMULATED, index, 0)
+    drawn = SimulatedNetwork(network, hidden=hidden, inputs=inputs.size or hidden, seed=own, regime=regime)
+    return drawn, reading_generator(seed, index)
+
+
+def reading_generator(seed: int, index: int) -> np.random.Generator:
+    """The generator for what one of several networks reads, and for directions of its tangents."""
+    return np.random.default_rng([seed, SIMULATED, index, 1])
 
 
 def input_sequences(

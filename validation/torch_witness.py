@@ -13,7 +13,7 @@ from meanfield.errors import InvalidInput
 from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.torch import initialize
-from meanfield.validation.simulated_network import input_sequences
+from meanfield.validation.simulated_network import input_sequences, reading_generator
 from meanfield.validation.simulated_predictions import random_readouts
 
 # meanfield.torch says how to install PyTorch where it is missing.
@@ -69,7 +69,7 @@ def simulate_torch(
         check_count(name, value, 1)
     rows = []
     for index in range(networks):
-        generator = np.random.default_rng([seed, index, 1])
+        generator = reading_generator(seed, index)
         x = input_sequences(inputs, generator, hidden=hidden, steps=length)[0]
         readouts = random_readouts(generator, directions, hidden)
         layer = layer_of(network.cell, inputs=x.shape[1], hidden=hidden)

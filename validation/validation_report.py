@@ -22,10 +22,21 @@ _SHOWN = 12  # exponents in a table, spread evenly
 
 
 def validation_table(found: Validation) -> RenderableType:
-    """Predictions beside simulation, and whether they agree."""
+    """Predictions beside simulation, and whether they agree; one table for every layer and direction of a recipe."""
+    if not found.layers:
+        return _table_of(found, found.network.cell)
+    return Group(
+        *(
+            _table_of(each, f"{each.network.cell}, layer {each.layer}, {each.direction}")
+            for each in (found, *found.layers)
+        )
+    )
+
+
+def _table_of(found: Validation, name: str) -> RenderableType:
     started = "from the zero state" if found.start == "zero" else "stationary"
     title = (
-        f"{found.network.cell}, {found.regime} weights, {found.length} steps {started}: predictions for "
+        f"{name}, {found.regime} weights, {found.length} steps {started}: predictions for "
         f"{found.width} units beside {found.networks} networks of {found.hidden}"
     )
     table = Table(title=title, title_style="")

@@ -104,21 +104,26 @@ def test_help_has_examples() -> None:
     assert "--against pytorch,chrono" in found.stdout
 
 
-def test_of_several_layers_the_first_is_compared(recipe: Path, tmp_path: Path) -> None:
-    content = json.loads(recipe.read_text())
-    further = {name: content[name] for name in ("gates", "predictions", "method")}
-    content["layers"] = [
-        {"layer": 0, "direction": "reverse", "input_size": 8, "inputs": content["task"]["inputs"], **further}
+def test_every_layer_and_direction_is_compared(tmp_path: Path) -> None:
+    path, picture = tmp_path / "stack.json", tmp_path / "stack.png"
+    mf.recipe("gru", length=12, hidden=32, inputs=4, units=256, layers=2).save(path)
+    command = ["compare", str(path), "--against", "keras"]
+    found = CliRunner().invoke(app, [*command, "--json"])
+    assert (found.exit_code, found.stderr) == (0, "")
+    lower = json.loads(found.stdout)
+    (upper,) = lower["layers"]
+    assert [(each["layer"], each["direction"], each["inputs"]["size"]) for each in (lower, upper)] == [
+        (0, "forward", 4),
+        (1, "forward", 32),
     ]
-    path = tmp_path / "stack.json"
-    path.write_text(json.dumps(content))
-    found, single = (
-        CliRunner().invoke(app, ["compare", str(each), "--against", "pytorch", "--json", *FAST])
-        for each in (path, recipe)
-    )
-    assert found.exit_code == 0, found.output
-    assert "of several layers and directions, the first is compared" in found.stderr
-    assert found.stdout == single.stdout
+    assert (upper["inputs"]["kind"], upper["layers"]) == ("data", [])
+    shown = CliRunner().invoke(app, command)
+    assert "gru, layer 0, forward, over 12 steps" in shown.stdout
+    assert "gru, layer 1, forward, over 12 steps, 32 units, 32 inputs" in shown.stdout
+    assert shown.stdout.count("The recipe ") == 2
+    pytest.importorskip("matplotlib")
+    assert CliRunner().invoke(app, [*command, "--plot", str(picture)]).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_cell_of_no_framework(recipe: Path, tmp_path: Path) -> None:

@@ -49,6 +49,28 @@ def test_a_recipe_is_held_to_its_file(recipe: Path) -> None:
             assert row["allowance"] >= 0.002
 
 
+def test_every_layer_is_held_to_its_own_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    mf.recipe("gru", length=12, hidden=64, inputs=16, layers=2).save(path)
+    found = CliRunner().invoke(app, ["validate", str(path), "--networks", "6", "--json"])
+    assert found.exit_code == 0, found.output
+    lower = json.loads(found.stdout)
+    (upper,) = lower["layers"]
+    assert [(each["layer"], each["inputs"]["size"], each["agrees"]) for each in (lower, upper)] == [
+        (0, 16, True),
+        (1, 64, True),
+    ]
+    shown = CliRunner().invoke(app, ["validate", str(path), "--networks", "6"])
+    assert shown.stdout.count("predictions agree") == 2
+    content = json.loads(path.read_text())
+    content["layers"][0]["predictions"]["numbers"]["second_moment"]["value"] *= 6.0
+    path.write_text(json.dumps(content))
+    wrong = CliRunner().invoke(app, ["validate", str(path), "--networks", "10"])
+    assert wrong.exit_code == 1
+    assert "Beyond 5σ: second_moment." in wrong.stdout
+    assert wrong.stdout.count("predictions agree") == 1
+
+
 def test_a_table_says_what_agrees(recipe: Path) -> None:
     found = CliRunner().invoke(app, ["validate", str(recipe), "--hidden", "80", "--networks", "4"])
     assert found.exit_code == 0, found.output

@@ -127,7 +127,7 @@ def test_profiles_agree_with_networks_whose_weights_are_fresh_at_every_step(
     network = network_of(cell, laws)
     length = 10
     seen = simulate(
-        network, Inputs(), hidden=256, length=length, networks=6, seed=1, regime="untied", burn_in=25, directions=8
+        network, Inputs(), hidden=256, length=length, networks=24, seed=1, regime="untied", burn_in=25, directions=8
     )
     square = float(np.mean(seen.second_moment[:, 25:]))
     gates = gates_at(laws, square)

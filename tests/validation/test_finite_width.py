@@ -7,10 +7,12 @@ import pytest
 
 import meanfield as mf
 from meanfield.cells import find, names
+from meanfield.sampling.population import generators
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.validation.agreement import deviation
 from meanfield.validation.dense_circuits import dense_jacobian
 from meanfield.validation.finite_width import input_response, jacobian, simulate
+from meanfield.validation.simulated_network import SIMULATED, member
 from meanfield.weights import sample_weights
 
 
@@ -28,8 +30,8 @@ def test_an_lstm_step_is_the_textbook_one() -> None:
     def sigmoid(u: np.ndarray) -> np.ndarray:
         return 1.0 / (1.0 + np.exp(-u))
 
-    # The simulator derives the seed of its only set of weights from (seed, network, 0) and step 0.
-    seed = int(np.random.SeedSequence([7, 0, 0, 0]).generate_state(1, np.uint64)[0])
+    # The simulator derives the seed of its only set of weights from (seed, purpose, network, 0) and step 0.
+    seed = int(np.random.SeedSequence([7, SIMULATED, 0, 0, 0]).generate_state(1, np.uint64)[0])
     weights = sample_weights(network, hidden=10, inputs=3, seed=seed)
 
     def last_output(sequence: np.ndarray) -> np.ndarray:
@@ -44,6 +46,27 @@ def test_an_lstm_step_is_the_textbook_one() -> None:
     slope = (last_output(x + step * changes[0]) - last_output(x - step * changes[0])) / (2.0 * step)
     found = input_response(network, x, changes, hidden=10, networks=1, seed=7)
     assert found[0, 0] == pytest.approx(np.mean(slope**2), rel=1e-8)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_simulated_networks_share_no_random_numbers_with_populations(seed: int) -> None:
+    """Groups of a population draw inputs, biases, matrices and readouts; no network reads any of their streams."""
+    used = {
+        str(generator.bit_generator.state)
+        for purpose in range(200)
+        for generator in generators(seed, purpose, groups=8)
+    }
+    networks = {
+        str(
+            member(network_of("gru"), mf.Inputs(), hidden=4, seed=seed, index=index, regime="tied")[
+                1
+            ].bit_generator.state
+        )
+        for index in range(8)
+    }
+    assert len(used) == 8 * 200
+    assert len(networks) == 8
+    assert not used & networks
 
 
 @pytest.mark.parametrize("name", names())

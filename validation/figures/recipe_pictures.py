@@ -67,7 +67,8 @@ def recipe_report(
     """
     with styled():
         pass  # whether Matplotlib is there, before anything is computed
-    comparison = compare(recipe, units=units, progress=progress)
+    first = Recipe(recipe.content.model_copy(update={"layers": []}))
+    comparison = compare(first, units=units, progress=progress)
     shown = [comparison.recipe]
     shown += [each for each in comparison.initialisations if each.name == comparison.default and each.analysis]
     drawn: list[tuple[str, str, Callable[[], FigureData], Callable[[FigureData], Any]]] = [
