@@ -11,10 +11,11 @@ from meanfield.gradient_profiles import Gradients
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.jacobian_spectra import Spectra
 from meanfield.network import Network
+from meanfield.sampling.adjoint import AdjointRun
 from meanfield.sampling.devices import DeviceChoice
-from meanfield.sampling.population import Regime
+from meanfield.sampling.population import Layout, Regime
 from meanfield.state_moments import Stationary
-from meanfield.trajectory import DEFAULT_HIDDEN, Start, arrange, run
+from meanfield.trajectory import DEFAULT_HIDDEN, Start, Trajectory, arrange, check_request, run
 from meanfield.untied_analyses import untied_theory
 
 
@@ -100,6 +101,21 @@ class Analysis:
         }
 
 
+@dataclass(frozen=True)
+class RunFromZero:
+    """An analysis that starts at the zero state, and what it was read from.
+
+    Attributes:
+        analysis: the analysis.
+        trajectory: of two sequences a group, the first of them linearised.
+        adjoint: the backward pass over all steps.
+    """
+
+    analysis: Analysis
+    trajectory: Trajectory
+    adjoint: AdjointRun
+
+
 def analyze(
     network: Network,
     inputs: Inputs | None = None,
@@ -113,7 +129,7 @@ def analyze(
     seed: int = 0,
     device: DeviceChoice = "cpu",
 ) -> Analysis:
-    """All predictions for a network over ``length`` steps, from one population run and one of two sequences.
+    """All predictions for a network over ``length`` steps, from a population.
 
     With weights redrawn at every step, moments, overlap, χ and the gradient profile of a stationary network come from
     quadrature and operators instead, where its cell allows that (:func:`meanfield.fixed_points`).
@@ -136,32 +152,33 @@ def analyze(
     ['bias_response', 'cell', 'chi', 'eigenvalue_edge']
     """
     inputs = inputs if inputs is not None else Inputs()
+    start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
     layout = arrange(hidden=hidden, units=units, groups=groups, device=device)
-    trajectory = run(
-        network, inputs, length=length, layout=layout, regime=regime, start=start, seed=seed, full_lags=True
-    )
-    states = None
-    if not isinstance(inputs, MeasuredInputs) or inputs.sequences > 1:
-        # From zero the moments of the last step are wanted; of a stationary run, an average over some steps.
-        steps = length if trajectory.start == "zero" else min(length, 32)
-        pair = replace(layout, sequences=2)
-        states = state_moments.of_trajectory(
-            run(network, inputs, length=steps, layout=pair, regime=regime, start=start, seed=seed, linearise=False)
+    if start == "zero":
+        whole = analyze_from_zero(
+            network, inputs, length=length, hidden=hidden, layout=layout, regime=regime, seed=seed
         )
+        return whole.analysis
+    options: dict[str, Any] = {"regime": regime, "start": start, "seed": seed}
+    trajectory = run(network, inputs, length=length, layout=layout, full_lags=True, **options)
+    pair = replace(layout, sequences=2)
+    states = state_moments.of_trajectory(
+        run(network, inputs, length=min(length, 32), layout=pair, linearise=False, **options)
+    )
     found = Analysis(
         network=network,
         inputs=inputs,
         length=length,
         regime=regime,
-        start=trajectory.start,
+        start=start,
         states=states,
         gradients=gradient_profiles.of_trajectory(trajectory, length),
         spectra=jacobian_spectra.of_trajectory(trajectory, hidden),
     )
-    if regime != "untied" or trajectory.start != "stationary" or not inputs.endless:
+    if regime != "untied":
         return found
     theory = untied_theory(network, inputs, length)
-    if theory is None or states is None:
+    if theory is None:
         return found
     return replace(
         found,
@@ -170,3 +187,36 @@ def analyze(
         spectra=theory.spectra(found.spectra),
         without_sampling=theory.names,
     )
+
+
+def analyze_from_zero(
+    network: Network, inputs: Inputs, *, length: int, hidden: int, layout: Layout, regime: Regime, seed: int
+) -> RunFromZero:
+    """The same for a network that starts at the zero state: two sequences give its overlap, the first all the rest.
+
+    Args:
+        layout: groups and units.
+    """
+    alone = isinstance(inputs, MeasuredInputs) and inputs.sequences == 1
+    trajectory = run(
+        network,
+        inputs,
+        length=length,
+        layout=replace(layout, sequences=1 if alone else 2),
+        regime=regime,
+        start="zero",
+        seed=seed,
+        linearised=1,
+    )
+    adjoint = gradient_profiles.pull_back_of(trajectory, length)
+    analysis = Analysis(
+        network=network,
+        inputs=inputs,
+        length=length,
+        regime=regime,
+        start="zero",
+        states=None if alone else state_moments.of_trajectory(trajectory),
+        gradients=gradient_profiles.of_adjoint(trajectory, adjoint, length),
+        spectra=jacobian_spectra.of_trajectory(trajectory, hidden),
+    )
+    return RunFromZero(analysis, trajectory, adjoint)

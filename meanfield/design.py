@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from time import monotonic
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from meanfield.errors import Infeasible, InvalidInput, NotConverged
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
-from meanfield.objective import SEQUENCES, Terms, evaluate, peak_power
+from meanfield.objective import SEQUENCES, evaluate_many, peak_power, sequences_for
+from meanfield.objective_terms import Terms
 from meanfield.sampling.population import Layout
 from meanfield.search_spaces import search_space
+from meanfield.term_model import TermModel
 from meanfield.weight_ensembles import Ensemble, as_ensemble
 
+Float64 = NDArray[np.float64]
 Progress = Callable[[int, int, float], None]
 """Called as progress(evaluations made, evaluations at most, best value so far)."""
 
-_WORST = -1e6  # value of a candidate that leaves the range of numbers
-_FEWEST = 8  # evaluations that a budget must allow
-
-SCAN = 32  # points of the Sobol scan, a power of two
-REFINEMENT = 40  # evaluations of the local refinement at most
-_SEARCH_GROUPS, _SEARCH_UNITS = 4, 96
+SCAN = 16  # points of the Sobol scan, a power of two
+ROUNDS, BATCH = 8, 4  # rounds of proposals after it at most, and how many networks each
+EVALUATIONS = SCAN + ROUNDS * BATCH
+_AT_ONCE = 8  # networks of the scan that run side by side
+_REACH, _SHRINK = 0.5, 0.75  # how far from the best point proposals are looked for, and its share in the next round
+_STILL, _GAIN = 3, 0.005  # rounds without so much gain after which the search has settled
+_SETTLED = "the search settled"
+_DIFFERENCES = 8  # of components between the sequences of a group, at least, that the variance V is taken from
 _LARGEST_INPUT_GAIN = 1e3
 
 
@@ -100,7 +104,7 @@ def search(
     budget: float | None = None,
     progress: Progress | None = None,
 ) -> Design:
-    """Find the gains and biases with the largest objective: a Sobol scan, then Nelder-Mead from its best point.
+    """Find the gains and biases with the largest objective: a Sobol scan, then where a model of its terms is best.
 
     Args:
         cell: one that recipes are designed for.
@@ -108,13 +112,13 @@ def search(
         length: T.
         seed: of the scan and of the population's random numbers, which all candidates share.
         ensemble: of the recurrent matrices; by default orthogonal for cells without gates, Gaussian for others.
-        budget: seconds after which no further network is evaluated; what is found then depends on the machine.
+        budget: seconds after which no further networks are evaluated, but eight are in any case; what is found then
+            depends on the machine.
         progress: told after every evaluation.
 
     Raises:
         InvalidInput: if there is no search space for the cell, or the budget is not positive.
-        Infeasible: if the inputs have no power, no candidate stays within the range of numbers, or the budget is below
-            the cost of a scan.
+        Infeasible: if the inputs have no power, or no candidate stays within the range of numbers.
     """
     space = search_space(cell)
     if budget is not None and not budget > 0.0:
@@ -127,76 +131,133 @@ def search(
         )
     root_power = math.sqrt(power)
     matrices = as_ensemble(space.ensemble if ensemble is None else ensemble)
-    layout = Layout(_SEARCH_GROUPS, SEQUENCES, _SEARCH_UNITS)
-    candidates = _Candidates(SCAN + REFINEMENT, budget, progress)
+    layout = search_layout(inputs)
+    end = math.inf if budget is None else monotonic() + budget
 
-    def network_at(point: NDArray[np.float64]) -> Network:
-        gates = space.gates(space.values(np.clip(point, 0.0, 1.0), length), root_power)
-        return Network(cell, gates, matrices)
+    def network_at(point: Float64) -> Network:
+        return Network(cell, space.gates(space.values(point, length), root_power), matrices)
 
-    def cost(point: NDArray[np.float64]) -> float:
+    def evaluated(state: SearchState, points: Float64) -> SearchState:
+        networks = [network_at(point) for point in points]
         try:
-            value = evaluate(network_at(point), inputs, length=length, layout=layout, seed=seed).value()
+            terms = evaluate_many(networks, inputs, length=length, layout=layout, seed=seed)
         except NotConverged:
-            value = _WORST
-        # Leaving the box is discouraged smoothly; the value is that of the nearest point inside.
-        outside = float(np.sum(np.maximum(0.0, np.abs(point - 0.5) - 0.5)))
-        candidates.add(np.clip(point, 0.0, 1.0), value)
-        return -value + outside
+            terms = [None] * len(networks)
+        following = state.with_terms(points, terms)
+        if progress is not None:
+            progress(min(len(following.terms), EVALUATIONS), EVALUATIONS, following.best_value)
+        return following
 
+    state = SearchState.start(len(space.parameters))
     scan = qmc.Sobol(len(space.parameters), seed=np.random.default_rng([seed, 1000])).random(SCAN)
-    status = f"the refinement stopped after {REFINEMENT} evaluations"
-    try:
-        for point in scan:
-            cost(point)
-        start = candidates.best
-        simplex = np.vstack([start, *(start + 0.15 * (1 if share < 0.5 else -1) * row for share, row in _axes(start))])
-        found: Any = minimize(
-            cost,
-            start,
-            method="Nelder-Mead",
-            options={"initial_simplex": simplex, "maxfev": REFINEMENT, "xatol": 0.01, "fatol": 1e-3},
-        )
-        if found.success:
-            status = "the refinement settled"
-    except _BudgetSpent:
-        if candidates.made < _FEWEST:
-            raise Infeasible(
-                f"the budget of {budget:g} s was spent on {candidates.made} of the {_FEWEST} networks that a search "
-                f"needs at least; give it {_FEWEST / max(candidates.made, 1) * (budget or 0.0):.2g} s or more"
-            ) from None
-        status = f"the budget of {budget:g} s was spent"
-    if candidates.best_value <= _WORST:
+    for first in range(0, SCAN, _AT_ONCE):
+        if monotonic() <= end:
+            state = evaluated(state, scan[first : first + _AT_ONCE])
+    if not math.isfinite(state.best_value):
         raise Infeasible("no candidate stays within the range of numbers on these inputs; scale the inputs down")
+    while (status := _ended(state)) is None and monotonic() <= end:
+        points = _proposals(state, np.random.default_rng([seed, 1001, state.round]))
+        if not len(points):
+            status = _SETTLED
+            break
+        state = evaluated(state, points).after_round()
     return Design(
-        network=network_at(candidates.best),
-        parameters=space.values(candidates.best, length),
-        evaluations=candidates.made,
-        status=status,
+        network=network_at(state.best),
+        parameters=space.values(state.best, length),
+        evaluations=len(state.terms),
+        status=status if status is not None else f"the budget of {budget:g} s was spent",
     )
 
 
-class _BudgetSpent(Exception):
-    """The time is over."""
+def search_layout(inputs: Inputs) -> Layout:
+    """The population that candidates are compared with.
+
+    Narrow groups overstate gradients, so that groups are as few and as wide as certificates of small networks have.
+    Measured sequences differ more from each other than units do, and want more groups. White sequences of few
+    components differ from each other by few numbers, on which the variance of the last state then hangs: they want
+    more sequences.
+
+    >>> search_layout(Inputs(size=2)), search_layout(Inputs(size=28)).sequences
+    (Layout(groups=2, sequences=5, units=128, device='cpu', networks=1), 2)
+    """
+    sequences = sequences_for(inputs)
+    if isinstance(inputs, MeasuredInputs):
+        return Layout(4, sequences, 64)
+    wanted = max(sequences, 1 + math.ceil(_DIFFERENCES / max(inputs.size, 1)))
+    # So many sequences at most can overlap by so little.
+    room = wanted if inputs.overlap >= 0.0 else max(2, math.floor(1.0 - 1.0 / inputs.overlap))
+    return Layout(2, min(wanted, room), 128)
 
 
-class _Candidates:
-    """What was evaluated: how many, the best of them, and whether there is time for more."""
+@dataclass(frozen=True, eq=False)
+class SearchState:
+    """A search under way.
 
-    def __init__(self, most: int, budget: float | None, progress: Progress | None) -> None:
-        self.made, self.best_value = 0, -math.inf
-        self.best = np.empty(0)
-        self._most, self._progress = most, progress
-        self._end = math.inf if budget is None else monotonic() + budget
+    Attributes:
+        points: of the unit cube that were evaluated, (points, parameters).
+        terms: of the networks there; None where they leave the range of numbers.
+        best_values: the best J after the scan and after every round.
+    """
 
-    def add(self, point: NDArray[np.float64], value: float) -> None:
-        self.made += 1
-        if value > self.best_value:
-            self.best, self.best_value = point, value
-        if self._progress is not None:
-            self._progress(min(self.made, self._most), self._most, self.best_value)
-        if monotonic() > self._end:
-            raise _BudgetSpent
+    points: Float64
+    terms: tuple[Terms | None, ...]
+    best_values: tuple[float, ...]
+
+    @classmethod
+    def start(cls, parameters: int) -> SearchState:
+        return cls(np.empty((0, parameters)), (), ())
+
+    @property
+    def round(self) -> int:
+        """How many rounds after the scan are over."""
+        return len(self.best_values)
+
+    @cached_property
+    def _values(self) -> Float64:
+        return np.array([-math.inf if each is None else each.value() for each in self.terms])
+
+    @property
+    def best_value(self) -> float:
+        return float(np.max(self._values))
+
+    @property
+    def best(self) -> Float64:
+        """The best point, (parameters,)."""
+        return np.asarray(self.points[int(np.argmax(self._values))])
+
+    @property
+    def known(self) -> tuple[Float64, list[Terms]]:
+        """Points with numbers, and these."""
+        where = [index for index, each in enumerate(self.terms) if each is not None]
+        return self.points[where], [each for each in self.terms if each is not None]
+
+    def with_terms(self, points: Float64, terms: Sequence[Terms | None]) -> SearchState:
+        return replace(self, points=np.concatenate((self.points, points)), terms=(*self.terms, *terms))
+
+    def after_round(self) -> SearchState:
+        return replace(self, best_values=(*self.best_values, self.best_value))
+
+
+def _proposals(state: SearchState, generator: np.random.Generator) -> Float64:
+    """The points of the next round."""
+    points, terms = state.known
+    parameters = points.shape[1]
+    if len(points) <= parameters:
+        # Too few for a model: more of the whole range.
+        return np.asarray(generator.random((BATCH, parameters)))
+    model = TermModel.through(points, terms)
+    reach = _REACH * _SHRINK**state.round
+    return model.proposals(state.best, reach, BATCH, avoid=state.points, generator=generator)
+
+
+def _ended(state: SearchState) -> str | None:
+    """Why the search is over, a sentence; None while it is not."""
+    if state.round >= ROUNDS:
+        return f"the search stopped after {ROUNDS} rounds"
+    values = state.best_values
+    if len(values) > _STILL and values[-1] - values[-1 - _STILL] < _GAIN:
+        return _SETTLED
+    return None
 
 
 def check_sequences(inputs: Inputs) -> None:
@@ -221,7 +282,3 @@ def require(terms: Terms) -> None:
                 f"no parameters satisfy the {requirement.name} constraint (the best found has "
                 f"{requirement.found(terms):.2g}): {requirement.reason}"
             )
-
-
-def _axes(start: NDArray[np.float64]) -> list[tuple[float, NDArray[np.float64]]]:
-    return [(float(share), row) for share, row in zip(start, np.eye(len(start)), strict=True)]

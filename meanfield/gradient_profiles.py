@@ -126,26 +126,32 @@ def pull_back_of(
     ``windows`` and ``changed_drives`` are those of :func:`meanfield.sampling.adjoint.pull_back`.
     """
     population = trajectory.population
-    return pull_back(
-        population.cell,
-        population.laws,
-        trajectory.circuits,
-        shape=trajectory.shape,
-        readouts=generators(trajectory.seed, _READOUT, trajectory.layout.groups),
-        images=_streams(trajectory, _TRANSPOSED),
-        tied=trajectory.regime == "tied",
-        device=trajectory.layout.device,
-        orthogonal=trajectory.network.nearly_orthogonal,
-        jacobian_steps=length,
-        windows=windows,
-        changed_drives=changed_drives,
-    )
+    with one_blas_thread(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return pull_back(
+            population.cell,
+            population.laws,
+            trajectory.circuits,
+            shape=trajectory.shape,
+            readouts=generators(trajectory.seed, _READOUT, trajectory.layout.groups, trajectory.layout.networks),
+            images=_streams(trajectory, _TRANSPOSED),
+            tied=trajectory.regime == "tied",
+            device=trajectory.layout.device,
+            orthogonal=trajectory.network.nearly_orthogonal,
+            jacobian_steps=length,
+            squared_weights=population.drives.squared_weights,
+            windows=windows,
+            changed_drives=changed_drives,
+        )
 
 
 def of_trajectory(trajectory: Trajectory, length: int) -> Gradients:
     """Profiles read off a linearised run of at least ``length`` steps, the Jacobian being that of the last ones."""
+    return of_adjoint(trajectory, pull_back_of(trajectory, length), length)
+
+
+def of_adjoint(trajectory: Trajectory, adjoint: AdjointRun, length: int) -> Gradients:
+    """The same, from the backward pass that :func:`pull_back_of` made."""
     with one_blas_thread(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        adjoint = pull_back_of(trajectory, length)
         log_gradient = _per_group(adjoint.log_gradient)
         profile = Profile.from_log_groups(log_gradient)
         sensitivity = Profile.from_log_groups(_per_group(adjoint.log_sensitivity))
@@ -171,19 +177,25 @@ def of_trajectory(trajectory: Trajectory, length: int) -> Gradients:
     )
 
 
-def moments_of_jacobian(trajectory: Trajectory, adjoint: AdjointRun, length: int) -> tuple[float, float]:
-    """m1(T) and m2(T)/m1(T)² of the Jacobian whose adjoint was kept, means over groups; without errors."""
-    log_first = _log_mean(_per_group(adjoint.log_gradient)[length])
-    log_second = _log_mean(_second_moment(trajectory, adjoint))
-    if not math.isfinite(log_first):
-        return 0.0, 1.0
-    return math.exp(min(log_first, 700.0)), math.exp(min(log_second - 2.0 * log_first, 700.0))
+def moments_of_jacobian(trajectory: Trajectory, adjoint: AdjointRun, length: int) -> list[tuple[float, float]]:
+    """m1(T) and m2(T)/m1(T)² of the Jacobian whose adjoint was kept, of every network; without errors."""
+    networks = trajectory.layout.networks
+    firsts = _per_group(adjoint.log_gradient)[length].reshape(networks, -1)
+    seconds = _second_moment(trajectory, adjoint).reshape(networks, -1)
+    found = []
+    for first, second in zip(map(_log_mean, firsts), map(_log_mean, seconds), strict=True):
+        if math.isfinite(first):
+            found.append((math.exp(min(first, 700.0)), math.exp(min(second - 2.0 * first, 700.0))))
+        else:
+            found.append((0.0, 1.0))
+    return found
 
 
 def _streams(trajectory: Trajectory, purpose: int) -> list[list[np.random.Generator]]:
     carriers = len(fields_of_carrier(trajectory.population.cell))
     groups, sequences, _ = trajectory.shape
-    return [generators(trajectory.seed, purpose + carrier, groups * sequences) for carrier in range(carriers)]
+    networks = trajectory.layout.networks
+    return [generators(trajectory.seed, purpose + carrier, groups * sequences, networks) for carrier in range(carriers)]
 
 
 def _per_group(log_samples: Float64) -> Float64:

@@ -1,16 +1,10 @@
-"""What a recipe is chosen for: the objective J and its terms (docs/objective.md).
-
-With [x]₊ = max(0, x), computed by the tied population from the zero state on the task's inputs,
-
-    J = ¼ mean_w log(1e-6 + min(1, A_w/(V + .01))) + ½ log κ - [log(.03/V)]₊ - [log(E/.15)]₊
-        - ½ [log(.05/m1)]₊ - [log(spread/2)]₊ - [log(D/50)]₊ - [log(1/D)]₊
-"""
+"""What a recipe is chosen for, computed: the terms of the objective from a population (docs/objective.md)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,72 +15,21 @@ from meanfield.errors import InvalidInput, NotConverged
 from meanfield.gradient_profiles import moments_of_jacobian, pull_back_of
 from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
+from meanfield.objective_terms import Terms
+from meanfield.sampling.adjoint import AdjointRun
 from meanfield.sampling.population import Layout
-from meanfield.solvers.threads import one_blas_thread
+from meanfield.search_spaces import search_space
 from meanfield.trajectory import Trajectory, run
 
-SEQUENCES = 3
+SEQUENCES = 3  # of measured inputs; the change made to one is taken from two others
+WHITE_SEQUENCES = 2  # of white ones, whose changes need no sequences
 QUARTERS = 4
-# The gate that writes inputs into the memory, whose drive κ the objective rewards.
-WRITE_GATES = {
-    "lstm": "i",
-    "peephole_lstm": "i",
-    "cifg_lstm": "f",
-    "janet": "f",
-    "gru": "f",
-    "gru_reset_after": "f",
-    "minimal": "f",
-    "vanilla": "h",
-    "leaky": "h",
-}
 _SILENT = 1e-9  # share of the largest change of inputs below which a quarter carries none
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What J is made of.
-
-    Attributes:
-        second_moment: E = E[h_T²].
-        variance: V, variance of h_T across input sequences.
-        responses: A_w, mean-square linear response of h_T to replacing the inputs in quarter w of the signal by
-            another sequence's. Quarters in which all sequences are the same are left out.
-        drive: κ = ν √P, the write gate's drive at the inputs' peak.
-        memory: m1 = E Π f² over all steps; of cells without a keep gate the mean square m1(T) of the singular values of
-            the Jacobian of all steps.
-        memory_spread: E Π f⁴/(E Π f²)²; of cells without a keep gate m2(T)/m1(T)².
-        bias_response: D = E|δh_T|² for a constant unit Gaussian kick of all biases.
-    """
-
-    second_moment: float
-    variance: float
-    responses: tuple[float, ...]
-    drive: float
-    memory: float
-    memory_spread: float
-    bias_response: float
-
-    def contributions(self) -> dict[str, float]:
-        """Every term of J by name; they add up to J."""
-        shares = [min(1.0, response / (self.variance + 0.01)) for response in self.responses]
-        return {
-            "signal": 0.25 * float(np.mean([math.log(1e-6 + share) for share in shares])),
-            "drive": 0.5 * math.log(max(self.drive, 1e-12)),
-            "variance": -_excess(0.03, self.variance),
-            "state_size": -_excess(self.second_moment, 0.15),
-            "memory": -0.5 * _excess(0.05, self.memory),
-            "memory_spread": -_excess(self.memory_spread, 2.0),
-            "step_too_large": -_excess(self.bias_response, 50.0),
-            "step_too_small": -_excess(1.0, self.bias_response),
-        }
-
-    def value(self) -> float:
-        """J itself; larger is better."""
-        return float(sum(self.contributions().values()))
-
-    def binding(self) -> list[str]:
-        """Names of the penalties that are active."""
-        return [name for name, value in self.contributions().items() if name not in ("signal", "drive") and value < 0]
+def sequences_for(inputs: Inputs) -> int:
+    """How many input sequences the terms of J are computed from."""
+    return SEQUENCES if isinstance(inputs, MeasuredInputs) else WHITE_SEQUENCES
 
 
 def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, seed: int) -> Terms:
@@ -96,48 +39,92 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
         network: of a cell that recipes are designed for.
         inputs: what it reads over the task.
         length: T.
-        layout: groups, units, and at least three sequences for measured inputs: the change made to one is taken from
-            two others, so that it is uncorrelated with it.
+        layout: groups, units, and as many sequences as :func:`sequences_for` says.
         seed: the same seed gives the same random numbers for every network, so that J is smooth in the gains.
 
     Raises:
         InvalidInput: if measured sequences do not differ.
         NotConverged: if states or gradients leave the range of numbers.
     """
-    trajectory = run(network, inputs, length=length, layout=layout, start="zero", seed=seed)
-    windows = signal_windows(inputs, length)
-    measured = isinstance(inputs, MeasuredInputs)
-    with one_blas_thread(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        adjoint = pull_back_of(
-            trajectory,
-            length,
-            windows=len(windows) if measured else 0,
-            changed_drives=_replaced_inputs(trajectory, windows) if measured else None,
-        )
-        if measured:
-            responses = np.mean(adjoint.input_response, axis=(1, 2))
-        else:
-            # A white change of power P at one step gives P S; those of different steps add up.
-            sensitivity = np.mean(np.exp(adjoint.log_sensitivity), axis=(1, 2))[::-1]
-            power = np.array([inputs.power_at(step) for step in range(length)])
-            responses = np.array([np.sum((sensitivity * power)[window]) for window in windows])
-        if network.definition.keep_gate is not None:
-            memory, spread = _memory(trajectory)
-        else:
-            memory, spread = moments_of_jacobian(trajectory, adjoint, length)
-    output = trajectory.population.state[network.definition.output].astype(np.float64)
-    terms = Terms(
-        second_moment=float(np.mean(output**2)),
-        variance=float(np.mean(np.var(output, axis=1, ddof=1))),
-        responses=tuple(float(response) for response in responses),
-        drive=_drive(network, inputs),
-        memory=memory,
-        memory_spread=spread,
-        bias_response=float(np.mean(adjoint.bias_response)),
-    )
-    if not math.isfinite(terms.value()):
+    (terms,) = evaluate_many([network], inputs, length=length, layout=layout, seed=seed)
+    if terms is None:
         raise NotConverged("the objective is not finite for this network; gradients left the range of numbers")
     return terms
+
+
+def evaluate_many(
+    networks: Sequence[Network], inputs: Inputs, *, length: int, layout: Layout, seed: int
+) -> list[Terms | None]:
+    """The terms of J for networks of one cell and ensemble, run side by side; arguments as for :func:`evaluate`.
+
+    Args:
+        layout: of each of the networks.
+
+    Returns:
+        The terms of each; None where states or gradients leave the range of numbers.
+
+    Raises:
+        InvalidInput: if measured sequences do not differ.
+        NotConverged: if the states of all networks leave the range of numbers.
+    """
+    together = replace(layout, groups=layout.groups * len(networks))
+    measured = isinstance(inputs, MeasuredInputs)
+    # What replaces white inputs needs no sequences, and one says nearly as much of gradients as several.
+    linearised = None if measured else 1
+    trajectory = run(networks, inputs, length=length, layout=together, start="zero", seed=seed, linearised=linearised)
+    if not measured:
+        return terms_of(trajectory, pull_back_of(trajectory, length), inputs)
+    windows = signal_windows(inputs, length)
+    changed = _replaced_inputs(trajectory, windows)
+    adjoint = pull_back_of(trajectory, length, windows=len(windows), changed_drives=changed)
+    return terms_of(trajectory, adjoint, inputs)
+
+
+def terms_of(trajectory: Trajectory, adjoint: AdjointRun, inputs: Inputs) -> list[Terms | None]:
+    """The terms of J of every network of a run from the zero state, and of its backward pass.
+
+    Args:
+        trajectory: on the inputs of the task, all sequences of which vary the last state.
+        adjoint: over all of its steps, with windows of replaced inputs where these are measured.
+        inputs: of the task.
+
+    Returns:
+        The terms of each network; None where states or gradients have left the range of numbers.
+    """
+    count, length = len(trajectory.networks), trajectory.length
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if isinstance(inputs, MeasuredInputs):
+            responses = _by_network(adjoint.input_response, count)
+        else:
+            # A white change of power P at one step gives P S; those of different steps add up.
+            sensitivity = _by_network(np.exp(adjoint.log_sensitivity), count)[::-1]
+            power = np.array([inputs.power_at(step) for step in range(length)])[:, None]
+            windows = signal_windows(inputs, length)
+            responses = np.array([np.sum((sensitivity * power)[window], axis=0) for window in windows])
+        if trajectory.network.definition.keep_gate is not None:
+            memories = _memory(trajectory)
+        else:
+            memories = moments_of_jacobian(trajectory, adjoint, length)
+        output = trajectory.population.state[trajectory.network.definition.output].astype(np.float64)
+        squares = _by_network(np.mean(output**2, axis=2)[None], count)[0]
+        variances = _by_network(np.var(output, axis=1, ddof=1)[None], count)[0]
+        kicks = _by_network(adjoint.bias_response[None], count)[0]
+    found: list[Terms | None] = []
+    for k, (network, (memory, spread)) in enumerate(zip(trajectory.networks, memories, strict=True)):
+        if not trajectory.finite[k]:
+            found.append(None)
+            continue
+        terms = Terms(
+            second_moment=float(squares[k]),
+            variance=float(variances[k]),
+            responses=tuple(float(response) for response in responses[:, k]),
+            drive=_drive(network, inputs),
+            memory=memory,
+            memory_spread=spread,
+            bias_response=float(kicks[k]),
+        )
+        found.append(terms if math.isfinite(terms.value()) else None)
+    return found
 
 
 def peak_power(inputs: Inputs) -> float:
@@ -173,16 +160,9 @@ def signal_windows(inputs: Inputs, length: int) -> list[slice]:
 
 def _drive(network: Network, inputs: Inputs) -> float:
     """κ: of a gate that reads an embedding of size one at most, its gain alone."""
-    name = WRITE_GATES[network.cell]
+    name = search_space(network.cell).write_gate
     gain = network.gates[name].input_gain
     return gain * math.sqrt(peak_power(inputs)) if name in network.definition.input_gates else gain
-
-
-def _excess(value: float, limit: float) -> float:
-    """[log(value/limit)]₊, kept finite."""
-    if value <= 0.0:
-        return 0.0
-    return max(0.0, math.log(value) - math.log(max(limit, 1e-300)))
 
 
 def _replaced_inputs(
@@ -207,10 +187,18 @@ def _replaced_inputs(
     return changed
 
 
-def _memory(trajectory: Trajectory) -> tuple[float, float]:
-    """m1 and spread of the memory path over all steps."""
+def _memory(trajectory: Trajectory) -> list[tuple[float, float]]:
+    """m1 and spread of the memory path over all steps, of every network."""
     *_, logarithm = trajectory.log_memory_path(trajectory.length)
-    peak = float(np.max(logarithm))
-    square = float(np.mean(np.exp(2.0 * (logarithm - peak))))
-    fourth = float(np.mean(np.exp(4.0 * (logarithm - peak))))
-    return math.exp(2.0 * peak) * square, fourth / square**2
+    found = []
+    for each in logarithm.reshape(len(trajectory.networks), -1):
+        peak = float(np.max(each))
+        square = float(np.mean(np.exp(2.0 * (each - peak))))
+        fourth = float(np.mean(np.exp(4.0 * (each - peak))))
+        found.append((math.exp(2.0 * peak) * square, fourth / square**2))
+    return found
+
+
+def _by_network(values: NDArray[np.float64], networks: int) -> NDArray[np.float64]:
+    """Means of (rows, groups, …) over all but rows and networks, (rows, networks)."""
+    return np.asarray(values.reshape(len(values), networks, -1).mean(axis=2))

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from meanfield import recipe_file
-from meanfield.analyses import Analysis, analyze
+from meanfield.analyses import Analysis, analyze, analyze_from_zero
 from meanfield.band_bounds import gradient_bound
 from meanfield.defaults import default_framework, framework_default, frameworks_of
 from meanfield.design import Design, Progress, check_sequences, require, search
 from meanfield.errors import InvalidInput, NotConverged
 from meanfield.estimate import as_json_or_absent
-from meanfield.inputs import Inputs
+from meanfield.inputs import Inputs, MeasuredInputs
 from meanfield.network import Network
-from meanfield.objective import SEQUENCES, Terms, evaluate
+from meanfield.objective import evaluate_many, sequences_for, terms_of
+from meanfield.objective_terms import Terms
 from meanfield.recipe_file import GateLaws, Predictions, laws_of
-from meanfield.sampling.population import Regime
+from meanfield.sampling.population import Layout, Regime
 from meanfield.search_spaces import search_space
 from meanfield.trajectory import Start, arrange
 from meanfield.weight_ensembles import Ensemble
 
 ObjectiveName = Literal["learn", "isometry"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
-VERSIONS = {"learn": "learn/2", "isometry": "isometry/1"}
+VERSIONS = {"learn": "learn/3", "isometry": "isometry/2"}
 
 NARROW = 32  # units below which predictions of wide networks scatter visibly
 REACHED = 1e-4  # share of the last state's variance that the oldest quarter of the inputs must reach
@@ -43,6 +44,11 @@ class LayerRequest:
     seed: int
     units: int | None
     budget: float | None
+
+    @property
+    def layout(self) -> Layout:
+        """Groups and units of the population behind the predictions."""
+        return arrange(hidden=self.hidden, units=self.units)
 
     @property
     def start(self) -> Start | None:
@@ -85,7 +91,7 @@ class LayerDesign:
     def method(self, default: DefaultBeside | None) -> recipe_file.Method:
         """How it was found; the value of the framework's default is beside that of a first layer."""
         request = self.request
-        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
+        layout = request.layout
         value, terms = self._value()
         return recipe_file.Method(
             objective=VERSIONS[request.objective],
@@ -179,7 +185,6 @@ def design_layer(
         )
     else:
         check_sequences(inputs)
-        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
         design = search(
             request.cell,
             inputs,
@@ -189,9 +194,14 @@ def design_layer(
             budget=request.budget,
             progress=progress,
         )
-        # Other random numbers than the search has seen, so that the certificate owes nothing to their accidents.
-        terms = evaluate(design.network, inputs, length=request.length, layout=layout, seed=request.seed + 1)
+        terms, analysis = _certificate(request, design.network, inputs)
+        if terms is None:
+            raise NotConverged(
+                "the search's best network leaves the range of numbers with other random weights; scale the inputs "
+                "down, or shorten the length"
+            )
         require(terms)
+        return LayerDesign(layer, direction, request, inputs, design, terms, analysis)
     return LayerDesign(layer, direction, request, inputs, design, terms, _analysis(request, design.network, inputs))
 
 
@@ -201,14 +211,9 @@ def default_beside(request: LayerRequest, inputs: Inputs) -> DefaultBeside | Non
         return None
     framework = default_framework(request.cell)
     network = framework_default(request.cell, hidden=request.hidden, inputs=inputs.size, framework=framework)
-    terms = None
     if request.objective == "learn":
-        layout = arrange(hidden=request.hidden, units=request.units, sequences=SEQUENCES)
-        try:
-            terms = evaluate(network, inputs, length=request.length, layout=layout, seed=request.seed + 1)
-        except NotConverged:
-            terms = None
-    return DefaultBeside(framework, network, terms, _analysis(request, network, inputs))
+        return DefaultBeside(framework, network, *_certificate(request, network, inputs))
+    return DefaultBeside(framework, network, None, _analysis(request, network, inputs))
 
 
 def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | None) -> list[str]:
@@ -219,16 +224,10 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
             f"At {request.length} steps the {default.framework} default lets all inputs reach the last state too: it "
             "can learn at this length, if more slowly."
         )
-    bound = gradient_bound(first.network, length=request.length)
-    if bound is not None:
-        found.append(
-            f"Whatever the inputs, no singular value of ∂h_T/∂h_0 over {request.length} steps exceeds "
-            f"10^{bound.log10_largest:.3g}: a bound from the singular values of the recurrent matrix alone, not a "
-            "prediction."
-        )
+    found += bound_notes(first.network, request.length)
     if request.hidden < NARROW:
         # Groups answer for networks of their own width; scatter grows as the root of one over the width.
-        layout = arrange(hidden=request.hidden, units=request.units)
+        layout = request.layout
         moment = first.analysis.gradients.second_moment
         scatter = moment.error * math.sqrt(layout.groups * layout.units / request.hidden) / moment.value
         found.append(
@@ -238,8 +237,40 @@ def notes(request: LayerRequest, first: LayerDesign, default: DefaultBeside | No
     return found
 
 
+def bound_notes(network: Network, length: int) -> list[str]:
+    """What the band of singular values of the recurrent matrix alone says of gradients, where it says something."""
+    bound = gradient_bound(network, length=length)
+    if bound is None:
+        return []
+    return [
+        f"Whatever the inputs, no singular value of ∂h_T/∂h_0 over {length} steps exceeds "
+        f"10^{bound.log10_largest:.3g}: a bound from the singular values of the recurrent matrix alone, not a "
+        "prediction."
+    ]
+
+
 def _reaches_back(terms: Terms) -> bool:
     return min(terms.responses) >= REACHED * (terms.variance + 0.01)
+
+
+def _certificate(request: LayerRequest, network: Network, inputs: Inputs) -> tuple[Terms | None, Analysis]:
+    """The terms of the objective and all predictions, with other random numbers than the search has seen."""
+    seed = request.seed + 1
+    if isinstance(inputs, MeasuredInputs):
+        layout = replace(request.layout, sequences=sequences_for(inputs))
+        (terms,) = evaluate_many([network], inputs, length=request.length, layout=layout, seed=seed)
+        return terms, _analysis(request, network, inputs)
+    found = analyze_from_zero(
+        network,
+        inputs,
+        length=request.length,
+        hidden=request.hidden,
+        layout=request.layout,
+        regime=request.regime,
+        seed=seed,
+    )
+    (terms,) = terms_of(found.trajectory, found.adjoint, inputs)
+    return terms, found.analysis
 
 
 def _analysis(request: LayerRequest, network: Network, inputs: Inputs) -> Analysis:

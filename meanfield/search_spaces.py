@@ -43,11 +43,13 @@ class SearchSpace:
     Attributes:
         parameters: the searched numbers.
         gates: laws of all gates at values of the parameters, for inputs of given root mean square.
+        write_gate: the gate that writes inputs into the memory, whose drive κ the objective rewards.
         ensemble: of the recurrent matrices unless another one is asked for.
     """
 
     parameters: tuple[Parameter, ...]
     gates: Callable[[Values, float], dict[str, Gate]]
+    write_gate: str
     ensemble: str = "gaussian"
 
     def values(self, point: NDArray[np.float64], length: int) -> dict[str, float]:
@@ -130,13 +132,13 @@ _UNGATED = (
 )
 
 SPACES = {
-    "lstm": SearchSpace(_WITH_WRITE_GATE, lambda v, p: _with_write_gate(v, p) | {"o": _held()}),
-    "cifg_lstm": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "g") | {"o": _held()}),
-    "peephole_lstm": SearchSpace(_WITH_WRITE_GATE, _with_write_gate),
-    "janet": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "g")),
-    "gru_reset_after": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "h") | {"r": _held()}),
-    "gru": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "h") | {"r": _held()}),
-    "minimal": SearchSpace(_WITH_ONE_GATE, _minimal),
-    "vanilla": SearchSpace(_UNGATED, _ungated, "orthogonal"),
-    "leaky": SearchSpace(_UNGATED, _ungated, "orthogonal"),
+    "lstm": SearchSpace(_WITH_WRITE_GATE, lambda v, p: _with_write_gate(v, p) | {"o": _held()}, "i"),
+    "cifg_lstm": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "g") | {"o": _held()}, "f"),
+    "peephole_lstm": SearchSpace(_WITH_WRITE_GATE, _with_write_gate, "i"),
+    "janet": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "g"), "f"),
+    "gru_reset_after": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "h") | {"r": _held()}, "f"),
+    "gru": SearchSpace(_WITH_ONE_GATE, lambda v, p: _with_one_gate(v, p, "h") | {"r": _held()}, "f"),
+    "minimal": SearchSpace(_WITH_ONE_GATE, _minimal, "f"),
+    "vanilla": SearchSpace(_UNGATED, _ungated, "h", "orthogonal"),
+    "leaky": SearchSpace(_UNGATED, _ungated, "h", "orthogonal"),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.sampling.devices import DeviceChoice
 from meanfield.sampling.population import Layout, Population, Regime
+from meanfield.sampling.side_by_side import laws_side_by_side
 from meanfield.solvers.circuit_sample import CircuitSample
 from meanfield.solvers.linear_circuit import LinearCircuit
 from meanfield.solvers.threads import one_blas_thread
@@ -40,29 +41,38 @@ class Trajectory:
     """A population's run: a transient, then the steps that are analysed.
 
     Attributes:
-        network, inputs: what was run.
+        networks, inputs: what was run; several networks share the groups evenly, in their order.
         regime: tied or untied weights.
         start: whether the analysed steps begin in the stationary state or at the zero state.
         transient: number of steps before them.
         seed: of everything random.
         layout: groups, sequences, units.
+        linearised: of how many of the sequences there are circuits.
         circuits: the linear circuit of every analysed step (empty if not asked for).
         means: E[p] of the output after every analysed step, (steps, groups, sequences).
         products: E[p_a p_b] of the output between sequences, (steps, groups, sequences, sequences).
         population: the population as it stands after the last step.
+        finite: which networks stayed within the range of numbers, (networks,).
     """
 
-    network: Network
+    networks: tuple[Network, ...]
     inputs: Inputs
     regime: Regime
     start: Start
     transient: int
     seed: int
     layout: Layout
+    linearised: int
     circuits: list[LinearCircuit]
     means: Float64
     products: Float64
     population: Population
+    finite: NDArray[np.bool_]
+
+    @property
+    def network(self) -> Network:
+        """The network, or the first of several; all are of one cell and ensemble."""
+        return self.networks[0]
 
     @property
     def length(self) -> int:
@@ -70,7 +80,8 @@ class Trajectory:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.layout.groups, self.layout.sequences, self.layout.units
+        """Of the circuits' coefficients: groups, sequences, units."""
+        return self.layout.groups, self.linearised, self.layout.units
 
     @property
     def averaged(self) -> slice:
@@ -113,7 +124,7 @@ class Trajectory:
 
 
 def run(
-    network: Network,
+    network: Network | Sequence[Network],
     inputs: Inputs,
     *,
     length: int,
@@ -122,66 +133,77 @@ def run(
     start: Start | None = None,
     seed: int = 0,
     linearise: bool = True,
+    linearised: int | None = None,
     full_lags: bool = False,
 ) -> Trajectory:
     """Run a population for ``length`` steps, after a transient if it is to be stationary.
 
     Args:
-        network, inputs: what to run.
+        network, inputs: what to run; several networks, of one cell and ensemble, run side by side.
         length: steps that are analysed.
-        layout: groups, sequences and units.
+        layout: groups, sequences and units; the groups are those of all networks together.
         regime: ``"tied"`` or ``"untied"``.
         start: ``"stationary"`` (the default for white inputs) first runs until second moments stand still;
             ``"zero"`` starts at the zero state, as a framework's layer does.
         seed: of everything random.
         linearise: whether to keep the linear circuit of every step.
+        linearised: of how many of the sequences, all by default.
         full_lags: make one step more where there is input before the ``length`` steps, in a stationary run, so that
             the sensitivity reaches the lag ``length``.
 
     Raises:
         InvalidInput: if the arguments do not fit each other.
-        NotConverged: if the states do not become stationary within 4000 steps, or leave the range of numbers.
+        NotConverged: if the states do not become stationary within 4000 steps, or leave the range of numbers; of
+            several networks, if all of them do that.
     """
+    networks = (network,) if isinstance(network, Network) else tuple(network)
+    layout = replace(layout, networks=len(networks))
     start = check_request(inputs, length=length, regime=regime, start=start, seed=seed)
+    if len(networks) > 1 and start != "zero":
+        raise InvalidInput("start: several networks run side by side from the zero state only; use start='zero'")
     if start == "stationary" and full_lags:
         length += 1
     steps = length + (LONGEST_TRANSIENT if start == "stationary" else 0)
     population = Population(
-        network.definition,
-        network.laws,
+        networks[0].definition,
+        laws_side_by_side([each.laws for each in networks], layout.groups),
         inputs,
         layout=layout,
         steps=steps,
         regime=regime,
         seed=seed,
-        orthogonal=network.nearly_orthogonal,
+        orthogonal=networks[0].nearly_orthogonal,
     )
+    finite = np.ones(len(networks), dtype=bool)
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", under="ignore"):
         transient = _settle(population) if start == "stationary" else 0
         circuits: list[LinearCircuit] = []
         means, products = [], []
         for _ in range(length):
-            circuit = population.advance(linearise)
+            circuit = population.advance(linearise, linearised)
             if circuit is not None:
                 circuits.append(circuit)
             output = population.state[population.cell.output]
             means.append(np.mean(output, axis=2, dtype=np.float64))
             products.append(np.matmul(output, output.transpose(0, 2, 1)).astype(np.float64) / layout.units)
             # Every step: an infinite state may come back as a finite one.
-            _check_finite(population, products[-1])
-        _check_finite(population, np.array([np.sum(np.square(v, dtype=np.float64)) for v in population.state]))
+            finite &= _finite(population, products[-1])
+        squares = [np.sum(np.square(v, dtype=np.float64), axis=(1, 2)) for v in population.state]
+        finite &= _finite(population, np.stack(squares, axis=1))
     return Trajectory(
-        network=network,
+        networks=networks,
         inputs=inputs,
         regime=regime,
         start=start,
         transient=transient,
         seed=seed,
         layout=layout,
+        linearised=layout.sequences if linearised is None else linearised,
         circuits=circuits,
         means=np.array(means),
         products=np.array(products),
         population=population,
+        finite=finite,
     )
 
 
@@ -256,7 +278,7 @@ def _settle(population: Population) -> int:
             population.advance()
             square = [np.mean(np.square(s, dtype=np.float64), axis=(1, 2)) for s in population.state]
             history.append(np.array(square).T)
-        _check_finite(population, np.array(history))
+        _finite(population, np.array(history).swapaxes(0, 1))
         quarter = checkpoint // 4
         earlier = np.mean(history[-2 * quarter : -quarter], axis=0)
         later = np.mean(history[-quarter:], axis=0)
@@ -276,8 +298,11 @@ def _settle(population: Population) -> int:
         checkpoint = min(int(1.5 * checkpoint), LONGEST_TRANSIENT)
 
 
-def _check_finite(population: Population, squares: Float64) -> None:
-    if not np.all(np.isfinite(squares)):
+def _finite(population: Population, squares: Float64) -> NDArray[np.bool_]:
+    """Which networks are within the range of numbers, from second moments of every group, (groups, …)."""
+    finite: NDArray[np.bool_] = np.isfinite(squares).reshape(population.layout.networks, -1).all(axis=1)
+    if not np.any(finite):
         raise NotConverged(
             f"the state left the range of finite numbers by step {population.step}; lower the recurrent gain"
         )
+    return finite

@@ -76,6 +76,7 @@ def pull_back(
     device: Device = "cpu",
     orthogonal: bool = False,
     jacobian_steps: int | None = None,
+    squared_weights: NDArray[np.float32] | None = None,
     windows: int = 0,
     changed_drives: Callable[[int], tuple[int, Mapping[str, Array]] | None] | None = None,
 ) -> AdjointRun:
@@ -91,6 +92,8 @@ def pull_back(
         device: where the matrices are kept and applied.
         orthogonal: whether the matrices are orthogonal rather than Gaussian, which is seen at finite width only.
         jacobian_steps: how many steps back the adjoint state is kept; all of them by default.
+        squared_weights: Σ_m U_im² of the unit-gain input weights of every unit, (groups, input gates, units). With
+            few inputs units that read strongly have flatter slopes. One for all by default: of many inputs.
         windows: number of windows in which inputs are changed.
         changed_drives: for a step, the window it lies in and the change of the drive of every input gate.
 
@@ -123,6 +126,7 @@ def pull_back(
     log_scale = np.zeros((groups, sequences))
     totals = _Accumulators([np.zeros(shape) for _ in cell.gates], [np.zeros(shape) for _ in range(windows)])
     revealed: list[list[Revealed] | None] = [None if matrix is None else [] for matrix in matrices]
+    input_gains = _squared_input_gains(cell, laws, squared_weights)
     log_gradient = [log_mean_square(readout, shape)]
     kept_steps = len(circuits) if jacobian_steps is None else jacobian_steps
     kept = tuple(np.broadcast_to(entry, shape) for entry in state), log_scale
@@ -144,7 +148,7 @@ def pull_back(
                 basis, seen = matrix.revealed
                 shown.append((basis.copy(), seen.copy()))
         drives = [circuit.adjoint_of_drive(g, state, carriers) for g in range(len(cell.gates))]
-        log_sensitivity.append(_log_sensitivity(cell, laws, drives, shape) + 2.0 * log_scale)
+        log_sensitivity.append(_log_sensitivity(input_gains, drives, shape) + 2.0 * log_scale)
         _accumulate(cell, totals, drives, log_scale, changed_drives(step) if changed_drives else None)
         state = [circuit.adjoint_of_state(s, state, carriers) for s in range(len(cell.states))]
         log_gradient.append(log_mean_square(state[cell.output], shape) + 2.0 * log_scale)
@@ -172,9 +176,14 @@ def pull_back(
     )
 
 
-def mean_square(entry: Entry, shape: tuple[int, int, int]) -> Float64:
-    """Mean square over units in double precision, (groups, sequences)."""
-    return np.mean(np.square(np.broadcast_to(entry, shape), dtype=np.float64), axis=-1)
+def mean_square(entry: Entry, shape: tuple[int, int, int], weights: Array | None = None) -> Float64:
+    """Mean square over units in double precision, each with its weight if there are any, (groups, sequences)."""
+    if np.shape(entry) != shape:
+        entry = np.broadcast_to(entry, shape)
+    squares = np.square(entry, dtype=np.float64)
+    if weights is not None:
+        squares *= weights
+    return np.asarray(np.add.reduce(squares, axis=-1) / shape[-1])
 
 
 def log_mean_square(entry: Entry, shape: tuple[int, int, int]) -> Float64:
@@ -183,13 +192,24 @@ def log_mean_square(entry: Entry, shape: tuple[int, int, int]) -> Float64:
         return np.log(mean_square(entry, shape))
 
 
+def _squared_input_gains(
+    cell: RecurrentCell, laws: Mapping[str, GateLaw], weights: NDArray[np.float32] | None
+) -> list[tuple[int, Float64, Array | None]]:
+    """Index, ν² as one number or (groups, 1), and squared weights, (groups, 1, units), of gates that read the input."""
+    found = []
+    for position, gate in enumerate(cell.input_gates):
+        gain = np.asarray(laws[gate].input_gain, np.float64)
+        own = None if weights is None else weights[:, None, position]
+        found.append((cell.gates.index(gate), gain.reshape(gain.shape[:2]) ** 2, own))
+    return found
+
+
 def _log_sensitivity(
-    cell: RecurrentCell, laws: Mapping[str, GateLaw], drives: Sequence[Entry], shape: tuple[int, int, int]
+    gains: Sequence[tuple[int, Float64, Array | None]], drives: Sequence[Entry], shape: tuple[int, int, int]
 ) -> Float64:
     total = np.zeros(shape[:2])
-    for index, gate in enumerate(cell.gates):
-        if gate in cell.input_gates:
-            total += laws[gate].input_gain ** 2 * mean_square(drives[index], shape)
+    for index, square, weights in gains:
+        total += square * mean_square(drives[index], shape, weights)
     with np.errstate(divide="ignore"):
         return np.log(total)
 

@@ -33,20 +33,23 @@ class Field:
 
 
 class GateLaw(Protocol):
-    """Laws of one gate's weights and biases (theory, section 1)."""
+    """Laws of one gate's weights and biases (theory, section 1).
+
+    Numbers are arrays of shape (groups, 1, 1) where the groups of a population are of several networks.
+    """
 
     @property
-    def recurrent_gain(self) -> float: ...
+    def recurrent_gain(self) -> float | Array: ...
     @property
-    def input_gain(self) -> float: ...
+    def input_gain(self) -> float | Array: ...
     @property
-    def bias_mean(self) -> float: ...
+    def bias_mean(self) -> float | Array: ...
     @property
-    def bias_std(self) -> float: ...
+    def bias_std(self) -> float | Array: ...
     @property
-    def recurrent_bias_mean(self) -> float: ...
+    def recurrent_bias_mean(self) -> float | Array: ...
     @property
-    def recurrent_bias_std(self) -> float: ...
+    def recurrent_bias_std(self) -> float | Array: ...
 
 
 class RecurrentCell(Protocol):
@@ -88,7 +91,7 @@ class RecurrentCell(Protocol):
 
 
 def field_gains(cell: RecurrentCell, laws: Mapping[str, GateLaw]) -> NDArray[np.float32]:
-    """Gain of every field's matrix, (fields,)."""
+    """Gain of every field's matrix, (fields,); (fields, groups, 1, 1) for laws by group."""
     return np.array([getattr(laws[field.gate], field.gain) for field in cell.fields], np.float32)
 
 

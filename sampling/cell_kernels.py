@@ -40,13 +40,19 @@ class CellKernels:
     module: ModuleType
 
     def step(
-        self, state: Sequence[Array], fields: Mapping[str, Array], drives: Mapping[str, Array], linearise: bool
+        self,
+        state: Sequence[Array],
+        fields: Mapping[str, Array],
+        drives: Mapping[str, Array],
+        linearise: bool,
+        sequences: int | None = None,
     ) -> tuple[tuple[Float32, ...], LinearCircuit | None]:
         """The new state and, if asked for, the linear circuit at this point.
 
         Args:
             state, fields, drives: as for the cell's own functions, float32 arrays of one shape.
             linearise: whether the circuit is wanted.
+            sequences: of how many of the sequences, the second axis; of all by default.
         """
         values = {str(each.label): array for each, array in zip(self.formulas.states, state, strict=True)}
         values |= {f"field {name}": array for name, array in fields.items()}
@@ -57,9 +63,11 @@ class CellKernels:
         arrays = [np.ascontiguousarray(values[name], dtype=np.float32).reshape(-1) for name in self.inputs]
         kernel = self.module.update_with_circuit if linearise else self.module.update
         kernel(*arrays, *out.reshape(count, -1))
-        made = dict(zip(self.outputs, out, strict=False))
-        new = tuple(made[formula] for formula in self.formulas.updates)
-        return new, self._circuit(made) if linearise else None
+        new = tuple(dict(zip(self.outputs, out, strict=False))[formula] for formula in self.formulas.updates)
+        if not linearise:
+            return new, None
+        wanted = out if sequences is None else np.ascontiguousarray(out[:, :, :sequences])
+        return new, self._circuit(dict(zip(self.outputs, wanted, strict=True)))
 
     def _circuit(self, made: Mapping[Expression, Float32]) -> LinearCircuit:
         circuit = self.formulas.circuit

@@ -40,7 +40,8 @@ class InputDrives:
 
     With M inputs every unit of every gate has M weights N(0, 1/M) and all units of a group see the same sequences, so
     that for small M the drives are correlated in time as they are in a network. With M = 0 they are fresh Gaussian
-    draws. Untied weights are redrawn at every step.
+    draws. Untied weights are redrawn at every step. There is one generator a group; networks that stand side by side
+    have ``copies`` of the groups' drives.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class InputDrives:
         source: InputSource,
         generators: Sequence[np.random.Generator],
         *,
+        copies: int = 1,
         sequences: int,
         steps: int,
         gates: int,
         units: int,
         tied: bool,
     ) -> None:
-        self._source, self._generators, self._tied = source, list(generators), tied
+        self._source, self._generators, self._tied, self._copies = source, list(generators), tied, copies
         self._shape = (len(self._generators), sequences, gates, units)
         self._piece = min(steps, _PIECE) if source.endless else steps
         self._inputs: Float32 | None = None
@@ -65,8 +67,16 @@ class InputDrives:
             weights = [g.standard_normal(shape, dtype=np.float32) for g in self._generators]
             self._weights = np.stack(weights) / np.float32(np.sqrt(source.size))
 
+    @property
+    def squared_weights(self) -> Float32 | None:
+        """Σ_m U_im² of every unit, (copies × groups, gates, units), one on average; None without weights."""
+        if self._weights is None:
+            return None
+        groups, _, gates, units = self._shape
+        return self._copied(np.sum(np.square(self._weights), axis=1).reshape(groups, gates, units))
+
     def at(self, step: int) -> Float32:
-        """Drives at one step, (groups, sequences, gates, units)."""
+        """Drives at one step, (copies × groups, sequences, gates, units)."""
         if not self._source.size:
             factor = covariance_factor(self._source.covariance(self._shape[1], step))
             return self._fresh(np.broadcast_to(factor, (self._shape[0], *factor.shape)))
@@ -89,14 +99,17 @@ class InputDrives:
         """Drives that the same weights give for other inputs, (groups, sequences, M); tied weights only."""
         if self._weights is None:
             raise ValueError("drives of other inputs need tied weights and a positive input size")
-        return np.matmul(inputs, self._weights).reshape(self._shape)
+        return self._copied(np.matmul(inputs, self._weights).reshape(self._shape))
 
     def _fresh(self, factor: NDArray[np.float64]) -> Float32:
         groups, sequences, gates, units = self._shape
         noise = np.empty((groups, sequences, gates * units), np.float32)
         for group, generator in enumerate(self._generators):
             generator.standard_normal(dtype=np.float32, out=noise[group])
-        return np.matmul(factor.astype(np.float32), noise).reshape(self._shape)
+        return self._copied(np.matmul(factor.astype(np.float32), noise).reshape(self._shape))
+
+    def _copied(self, drives: Float32) -> Float32:
+        return np.concatenate([drives] * self._copies) if self._copies > 1 else drives
 
 
 def covariance_factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

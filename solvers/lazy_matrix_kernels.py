@@ -11,6 +11,7 @@ orthogonal up to rounding over its remainder, and the images returned are right 
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 
 from meanfield.solvers import kernel_modules
@@ -250,4 +251,9 @@ def settle_groups(start, end, basis, rank, vectors, coefficients, recent, pendin
 
 def kernels() -> ModuleType:
     """``split_groups``, ``join_groups`` and ``settle_groups``, compiled when first called."""
-    return kernel_modules.load("lazy_matrix", kernel_modules.assemble([ROWS, _CONSTANTS, _PROJECTIONS, _STEPS]))
+    return kernel_modules.load("lazy_matrix", _text())
+
+
+@cache
+def _text() -> str:
+    return kernel_modules.assemble([ROWS, _CONSTANTS, _PROJECTIONS, _STEPS])

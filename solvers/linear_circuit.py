@@ -12,7 +12,7 @@ evaluated before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,14 @@ class LinearCircuit:
     field_to_carrier: Block
     drive_to_state: Block
     drive_to_carrier: Block
+
+    def mapped(self, function: Callable[[Array], Array]) -> LinearCircuit:
+        """A function applied to every coefficient that is an array."""
+        blocks = (
+            tuple(tuple(entry if isinstance(entry, float) else function(entry) for entry in row) for row in block)
+            for block in vars(self).values()
+        )
+        return LinearCircuit(*blocks)
 
     def to_state(self, state: Sequence[Entry], fields: Sequence[Entry], drives: Sequence[Entry] = ()) -> list[Entry]:
         """Perturbation of the new state, from those of the old state, the fields and the drives."""
@@ -101,21 +109,27 @@ def weighted_sum(coefficients: Sequence[Entry], values: Sequence[Entry]) -> Entr
     """Σ_j coefficients[j] values[j]; absent connections cost nothing and stay the plain float 0.0."""
     total: Entry = 0.0
     for coefficient, value in zip(coefficients, values, strict=False):
-        if is_absent(coefficient) or is_absent(value):
+        # Most are absent, and this runs for every entry at every step.
+        plain = type(coefficient) is float
+        if (plain and coefficient == 0.0) or (type(value) is float and value == 0.0):
             continue
-        term = value if isinstance(coefficient, float) and coefficient == 1.0 else coefficient * value
+        term = value if plain and coefficient == 1.0 else coefficient * value
         total = term if is_absent(total) else total + term
     return total
 
 
 def add(*terms: Entry) -> Entry:
     """The sum of the terms that are present."""
-    return weighted_sum((1.0,) * len(terms), terms)
+    total: Entry = 0.0
+    for term in terms:
+        if not is_absent(term):
+            total = term if is_absent(total) else total + term
+    return total
 
 
 def is_absent(entry: Entry) -> bool:
     """Whether an entry is the plain float 0.0, which stands for no connection at all."""
-    return isinstance(entry, float) and entry == 0.0
+    return type(entry) is float and entry == 0.0
 
 
 def dense(block: Block, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -106,14 +106,13 @@ def test_quarters_in_which_all_sequences_are_the_same_do_not_count() -> None:
 def test_a_budget_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()  # a clock that goes on by one whenever it is looked at
     monkeypatch.setattr("meanfield.design.monotonic", lambda: next(seconds))
-    found = mf.recipe("lstm", length=10, hidden=32, inputs=3, units=256, budget=20.0)
-    assert found.content.method.status == "the budget of 20 s was spent"
-    assert found.content.method.search == {"evaluations": 21}
+    found = mf.recipe("lstm", length=10, hidden=32, inputs=3, units=256, budget=4.0)
+    assert found.content.method.status == "the budget of 4 s was spent"
+    assert found.content.method.search == {"evaluations": 24}
     whole = mf.recipe("lstm", length=10, hidden=32, inputs=3, units=256, budget=1000.0)
-    assert whole.content.method.search["evaluations"] > 32
-    message = "the budget of 2 s was spent on 3 of the 8 networks that a search needs at least; give it 5.3 s or more"
-    with pytest.raises(mf.Infeasible, match=message):
-        mf.recipe("lstm", length=10, hidden=32, inputs=3, units=256, budget=2.0)
+    assert whole.content.method.search["evaluations"] > 24
+    least = mf.recipe("lstm", length=10, hidden=32, inputs=3, units=256, budget=0.1)
+    assert least.content.method.search == {"evaluations": 8}
 
 
 def test_notes_say_when_the_default_is_fine_and_when_a_layer_is_narrow() -> None:
