@@ -1,11 +1,12 @@
 """Tables of recipes: workers, rows stored, lookups, exports, and what an engine adds to a task. Prints a table.
 
-    python benchmarks/table.py [--rows 100000] [--recipes 24] [--tasks 1000] [--output FILE]
+    python benchmarks/table.py [--rows 100000] [--recipes 24] [--tasks 1000] [--untied 2048] [--output FILE]
 
 The stored rows are copies of designed recipes with other requests and random numbers. Lookups open the file each time.
 Every export runs in a process of its own, whose largest memory is shown. Times are of the clock; beside them is the
 time of the processor, which other work on the machine disturbs less. The speed-up of two workers is shown both ways:
-by the clock, and from the processor's time of a recipe with one worker and with two and of the driver.
+by the clock, and from the processor's time of a recipe with one worker and with two and of the driver. Untied recipes
+are of random tasks, no two of which share a network; their rates are those of all processors that they use.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from meanfield.table_columns import flat_numbers, profile_columns
 from meanfield.table_designs import Design, parse_design
 from meanfield.table_export import export_table
 from meanfield.table_lookup import lookup
-from meanfield.table_requests import Method, Request, recipe_method
+from meanfield.table_requests import TOGETHER, Method, Request, make_recipe, make_recipes, recipe_method
 from meanfield.table_runs import table
 from meanfield.table_store import Store
-from meanfield.table_work import Outcome, compressed
+from meanfield.table_work import Outcome, compressed, perform_together
 
 Row = tuple[str, str, str]
 _AT_ONCE = 1000
@@ -236,11 +237,52 @@ def workers(folder: Path, count: int) -> Iterator[Row]:
     yield "speed-up by the processor", f"{attainable:.2f} ×", "2 × one worker's recipe / (two workers' recipe + driver)"
 
 
+def untied_requests(cell: str, count: int) -> list[dict[str, Any]]:
+    """Critical recipes with untied weights for random tasks."""
+    generator = np.random.default_rng(3)
+    return [
+        {
+            "cell": cell,
+            "length": int(np.exp(generator.uniform(*np.log((10, 2000))))),
+            "hidden": int(generator.integers(16, 1025)),
+            "inputs": 28,
+            "power": float(generator.uniform(0.5, 2.0)),
+            "objective": "isometry",
+            "regime": "untied",
+        }
+        for _ in range(count)
+    ]
+
+
+def untied(folder: Path, count: int, at_once: int = 64) -> Iterator[Row]:
+    """Recipes that need no population, on one core and through a table with two workers."""
+    for cell in TOGETHER:
+        requests = untied_requests(cell, count)
+        texts = [Request(**each).model_dump_json() for each in requests]
+        times = []
+        for start in range(0, min(count, 8 * at_once), at_once):
+            began = time.process_time()
+            perform_together(make_recipe, make_recipes, texts[start : start + at_once])
+            times.append((time.process_time() - began) / len(texts[start : start + at_once]))
+        alone = min(times)
+        path = folder / f"untied {cell}.sqlite"
+        driver = -time.process_time()
+        made = table(requests, path, workers=2)
+        driver = (driver + time.process_time()) / count
+        with Store(path) as store:
+            # The first tasks of a worker take longer, since it loads what it needs.
+            [(busy,)] = store.select("SELECT avg(seconds) FROM recipes WHERE id > ?", (4 * at_once,))
+        note = f"in a table {2.0 / (busy + driver):.0f} on two cores: processor {1e3 * busy:.2f} ms"
+        note += f" + {1e3 * driver:.2f} ms of the driver; clock {made.made / made.seconds:.0f} with the start"
+        yield f"untied {cell}, one core", f"{1.0 / alone:.0f} a second", note
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Tables of recipes.")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--recipes", type=int, default=24)
     parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--untied", type=int, default=2048, help="recipes of each cell")
     parser.add_argument("--export", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
@@ -261,6 +303,7 @@ def main() -> None:
             again(path, design),
             engines(folder, arguments.tasks),
             workers(folder, arguments.recipes),
+            untied(folder, arguments.untied),
         )
         for rows in parts:
             for row in rows:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from meanfield.eigenvalue_plane import Eigenvalues, eigenvalues
     from meanfield.errors import Infeasible, InvalidInput, MeanfieldError, NotConverged
     from meanfield.estimate import Estimate, Profile
+    from meanfield.exact_predictions import UntiedPredictions, untied_predictions
+    from meanfield.exact_recipes import UntiedRequest, untied_recipe, untied_recipes
     from meanfield.free_spectra import FreeSpectrum, free_singular_values
     from meanfield.gradient_profiles import Gradients, gradients
     from meanfield.inputs import Inputs
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from meanfield.table_designs import Design, load_design
     from meanfield.table_export import export_table
     from meanfield.table_lookup import lookup
+    from meanfield.table_merge import merge_tables
     from meanfield.table_pictures import heat_map
     from meanfield.table_requests import Request
     from meanfield.table_runs import TableRun, table
@@ -109,6 +112,8 @@ __all__ = [
     "StationaryLaw",
     "TableRun",
     "UntiedIsometry",
+    "UntiedPredictions",
+    "UntiedRequest",
     "analyze",
     "baseline",
     "certify",
@@ -131,6 +136,7 @@ __all__ = [
     "load",
     "load_design",
     "lookup",
+    "merge_tables",
     "phase_diagram",
     "recipe",
     "register",
@@ -145,6 +151,9 @@ __all__ = [
     "table",
     "torch",
     "untied_isometry",
+    "untied_predictions",
+    "untied_recipe",
+    "untied_recipes",
 ]
 
 # Modules are loaded when first used, so that the import itself is light.
@@ -191,6 +200,8 @@ _HOME = {
     "StationaryLaw": "stationary_law",
     "TableRun": "table_runs",
     "UntiedIsometry": "closed_isometry",
+    "UntiedPredictions": "exact_predictions",
+    "UntiedRequest": "exact_recipes",
     "analyze": "analyses",
     "baseline": "baselines",
     "certify": "certificates",
@@ -213,6 +224,7 @@ _HOME = {
     "load": "recipes",
     "load_design": "table_designs",
     "lookup": "table_lookup",
+    "merge_tables": "table_merge",
     "phase_diagram": "phase_diagrams",
     "recipe": "recipes",
     "register": "cells",
@@ -226,6 +238,9 @@ _HOME = {
     "stationary": "state_moments",
     "table": "table_runs",
     "untied_isometry": "closed_isometry",
+    "untied_predictions": "exact_predictions",
+    "untied_recipe": "exact_recipes",
+    "untied_recipes": "exact_recipes",
 }
 
 

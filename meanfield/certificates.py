@@ -192,7 +192,7 @@ def _isometry(found: FixedPoints) -> UntiedIsometry | None:
     from meanfield.closed_isometry import closed_isometry
     from meanfield.closed_moments import ClosedLaw
 
-    if not isinstance(found.law, ClosedLaw) or found.law.network.matrices.name != "gaussian":
+    if not isinstance(found.law, ClosedLaw):
         return None
     try:
         return closed_isometry(found.law, length=1)

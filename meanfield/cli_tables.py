@@ -1,4 +1,4 @@
-"""Commands for tables of recipes: table run, show, query, export, plot, and lookup."""
+"""Commands for tables of recipes: table run, show, merge, query, export, plot, and lookup."""
 
 from __future__ import annotations
 
@@ -122,6 +122,29 @@ def show(
                 typer.echo(line)
         else:
             print_table(summary_table(content))
+
+
+@table.command(epilog="Example:\n\n[bold]meanfield table merge part*.sqlite -o all.sqlite[/bold]")
+def merge(
+    files: Annotated[
+        list[Path], typer.Argument(help="Tables, which are only read; of other versions, the newest last.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The merged table; one that is there grows.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Merge tables into one, each request once. Stop it at any time: run again, it goes on."""
+    with errors_reported(debug):
+        from meanfield.table_merge import merge_tables
+        from meanfield.table_report import merge_report
+
+        try:
+            with _progress("Rows") as progress:
+                merged = merge_tables(files, output, progress=progress)
+        except KeyboardInterrupt:
+            typer.echo(f"meanfield: stopped; {output} keeps what was merged, run it again to go on", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+        typer.echo(json.dumps(vars(merged), indent=2) if as_json else merge_report(merged))
 
 
 @table.command(

@@ -21,6 +21,7 @@ _NEAR_ZERO = 1e-10
 _SMALL_START = 0.01  # of carriers that inputs and biases alone do not drive
 _SHRINK = 1e-3
 _STABLE = 1.0 - 1e-6  # slope of the map of second moments above which a network is too close to critical
+_MULTIPLE = 8  # networks in an array are a multiple of it
 _MOVE = 1e-5  # relative change of second moments over which their effect on other results is linear
 
 
@@ -57,6 +58,15 @@ class ManyLaws:
             yield ManyLaws(steps, mean, second, self.carriers, self.settled), 2.0 * error / (_MOVE * value)
 
 
+def padded(which: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Networks, some of them repeated so that all arrays have shapes for which sums are made in the same order.
+
+    >>> padded(np.array([3, 5])).tolist()
+    [3, 5, 3, 3, 3, 3, 3, 3]
+    """
+    return np.concatenate((which, np.repeat(which[:1], -len(which) % _MULTIPLE)))
+
+
 def settle(units: ManyUnits, rule: SharedRule) -> ManyLaws:
     """Moments at self-consistent second moments.
 
@@ -81,6 +91,9 @@ def settle(units: ManyUnits, rule: SharedRule) -> ManyLaws:
     active = np.flatnonzero(np.any(point > 0.0, axis=0) | repels)
     point = np.where(point > 0.0, point, _SMALL_START)
     for _ in range(_ITERATIONS):
+        if not len(active):
+            break
+        active = padded(active)
         steps = ManySteps(units.chosen(active), point[:, active], rule)
         mean, second, squares = _map(steps)
         done = np.all(np.abs(squares.value - steps.squares) <= squares.error, axis=0)
@@ -88,9 +101,7 @@ def settle(units: ManyUnits, rule: SharedRule) -> ManyLaws:
         following, usable = _next(steps.squares, squares.value, _slopes(steps, mean, second)[:, 2:])
         usable &= np.all(np.isfinite(squares.error), axis=0)
         point[:, active[usable & ~done]] = following[:, usable & ~done]
-        active = active[usable & ~done]
-        if not len(active):
-            break
+        active = np.unique(active[usable & ~done])
     return _law(ManySteps(units, point, rule), settled)
 
 

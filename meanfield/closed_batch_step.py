@@ -109,6 +109,17 @@ class ManyFunctions:
         smooth = self.deviation * (_SPACINGS * rule.spacing) <= width
         self.resolved = smooth & self.values.resolved & self.slopes.resolved
 
+    def factor(self, function: int, variable: int | None = None) -> Float64:
+        """A function on the rule's nodes, or its derivative in a variable, (networks, nodes); not the constant one."""
+        if variable is None:
+            return self.values.values[function - 1]
+        return self.slopes.values[function - 1] * self._loads[variable]
+
+    @property
+    def rule(self) -> SharedRule:
+        """The rule that integrates."""
+        return self.values.rule
+
     @property
     def _slope_sizes(self) -> Float64:
         squares = self.slopes.moments

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meanfield.closed_cells import Group
+from meanfield.closed_conditional import ManyConditional, TabulatedFunctions
 from meanfield.sampling.expressions import Expression, evaluate
 from meanfield.solvers.bounded_arithmetic import Bounded
 from meanfield.solvers.conditional_products import ConditionalFunctions
@@ -109,8 +110,13 @@ class TwoArguments:
             if self._deviation == 0.0:
                 return np.zeros_like(self.moments.value)
             scale = 2.0 * self._deviation**2
-            return _of_constant(self._values.average(lambda t, given: given.moments.value * (t**2 - 1.0) / scale))
+            return _of_constant(self._values.weighted_moments(lambda t: (t**2 - 1.0) / scale))
         slopes = self._functions(self._group.slopes, self._deviation)
+        together = self._values.variance_slopes(slopes.many)
+        if together is not None:
+            found, t = together
+            loads = self._many_loads(t, self._deviation)[self._group.inner.index(noise)]
+            return _of_constant(np.tensordot(loads**2, found, axes=1))
 
         def scaled(t: float, given: NormalFunctions) -> Float64:
             return given.variance_slopes(slopes.given(t)) * self._load(noise, t, self._deviation) ** 2
@@ -121,28 +127,45 @@ class TwoArguments:
         if noise != self._group.outer:
             return self._slopes(noise).moments
         # With d = Σ load' × variable given u, E d² splits into what u says of d and what it does not.
-        group, deviations = self._group, self._inner("deviation")
+        group, deviations, means = self._group, self._inner("deviation"), self._inner("mean")
 
-        def parts(t: float) -> tuple[float, float, float]:
-            rest, *slopes = (float(each) for each in evaluate(group.sum_slopes, self._outer(t, self._deviation)))
-            loads, rises = self._loads(t, self._deviation) * deviations, np.array(slopes) * deviations
-            size = math.hypot(*loads)
-            along = float(rises @ loads) / size if size > 0.0 else 0.0
-            across = math.sqrt(max(float(rises @ rises) - along**2, 0.0))
-            return rest + float(np.array(slopes) @ self._inner("mean")), along, across
+        def parts(t: Float64) -> tuple[Float64, Float64, Float64]:
+            found = evaluate(group.sum_slopes, self._outer(t, self._deviation))
+            rest, *slopes = (np.broadcast_to(each, t.shape) for each in found)
+            loads = self._many_loads(t, self._deviation).T * deviations
+            rises = np.stack(slopes, axis=-1) * deviations
+            size = np.sqrt(np.sum(loads**2, axis=-1))
+            along = np.divide(np.sum(rises * loads, axis=-1), size, out=np.zeros_like(size), where=size > 0.0)
+            across = np.sqrt(np.maximum(np.sum(rises**2, axis=-1) - along**2, 0.0))
+            return rest + np.stack(slopes, axis=-1) @ means, along, across
+
+        def combined(values: Float64, t: Float64, deviates: Float64) -> Float64:
+            inner, outer = np.split(values, 2)
+            start, along, _ = parts(t)
+            return outer + inner * (start[:, None] + along[:, None] * deviates)
+
+        both = group.slopes + group.outer_slopes
+        plain = self._many(both, self._deviation)
 
         def given(t: float) -> NormalFunctions:
-            plain = self._given(group.slopes + group.outer_slopes, t, self._deviation)
-            start, along, _ = parts(t)
+            one = self._given(both, t, self._deviation)
 
             def function(u: Float64) -> Float64:
-                inner, outer = np.split(plain.function(u), 2)
-                a = (u - plain.mean) / plain.deviation if plain.deviation > 0.0 else 0.0
-                return outer + inner * (start + along * a)
+                deviates = (u - one.mean) / one.deviation if one.deviation > 0.0 else np.zeros_like(u)
+                return combined(one.function(u)[:, None], np.array([t]), deviates[None])[:, 0]
 
-            return replace(plain, function=function)
+            return replace(one, function=function)
 
-        known = ConditionalFunctions(given, lambda t: self._loads(t, self._deviation) * deviations)
+        def values(t: Float64, u: Float64) -> Float64:
+            mean, deviation = plain.law(t[:, 0])
+            return combined(plain.values(t, u), t[:, 0], (u - mean[:, None]) / deviation[:, None])
+
+        known = TabulatedFunctions(
+            given,
+            lambda t: self._loads(t, self._deviation) * deviations,
+            many=replace(plain, values=values),
+            factors=np.ones_like,
+        )
         unknown = self._functions(group.slopes, self._deviation, lambda t: parts(t)[2])
         return known.moments + unknown.moments
 
@@ -189,26 +212,52 @@ class TwoArguments:
 
     def _slopes(self, noise: str) -> ConditionalFunctions:
         if noise not in self._known:
+            index = self._group.inner.index(noise)
             self._known[noise] = self._functions(
-                self._group.slopes, self._deviation, lambda t: self._load(noise, t, self._deviation)
+                self._group.slopes, self._deviation, lambda t: self._many_loads(t, self._deviation)[index]
             )
         return self._known[noise]
 
     def _load(self, noise: str, t: float, deviation: float) -> float:
         return float(self._loads(t, deviation)[self._group.inner.index(noise)])
 
-    def _outer(self, t: float, deviation: float) -> dict[str, Float64]:
+    def _outer(self, t: float | Float64, deviation: float) -> dict[str, Float64]:
         name = self._group.outer
         return {str(name): np.asarray(self._parameters[f"mean {name}"] + deviation * t)}
 
     def _functions(
-        self, formulas: tuple[Expression, ...], deviation: float, factor: Callable[[float], float] = lambda t: 1.0
-    ) -> ConditionalFunctions:
-        return ConditionalFunctions(
+        self,
+        formulas: tuple[Expression, ...],
+        deviation: float,
+        factors: Callable[[Float64], Float64] = np.ones_like,
+    ) -> TabulatedFunctions:
+        return TabulatedFunctions(
             lambda t: self._given(formulas, t, deviation),
-            lambda t: self._loads(t, deviation) * self._inner("deviation"),
-            factor,
+            lru_cache(maxsize=None)(lambda t: self._loads(t, deviation) * self._inner("deviation")),
+            lru_cache(maxsize=None)(lambda t: float(factors(np.array([t]))[0])),
+            many=self._many(formulas, deviation),
+            factors=factors,
         )
+
+    def _many(self, formulas: tuple[Expression, ...], deviation: float) -> ManyConditional:
+        """The functions for many deviates of the outer variable."""
+        group = self._group
+
+        def values(t: Float64, u: Float64) -> Float64:
+            return _evaluated(formulas, group.argument, self._outer(t, deviation), u)
+
+        def law(t: Float64) -> tuple[Float64, Float64]:
+            loads = self._many_loads(t, deviation)
+            rest = np.broadcast_to(evaluate([group.rest], self._outer(t, deviation))[0], t.shape)
+            spread = np.sqrt(np.sum((loads.T * self._inner("deviation")) ** 2, axis=1))
+            return rest + self._inner("mean") @ loads, spread
+
+        return ManyConditional(values, law, group.transitions)
+
+    def _many_loads(self, t: Float64, deviation: float) -> Float64:
+        """(inner variables, nodes)."""
+        found = evaluate(self._group.loads, self._outer(t, deviation))
+        return np.stack([np.broadcast_to(each, t.shape) for each in found])
 
     def _given(self, formulas: tuple[Expression, ...], t: float, deviation: float) -> NormalFunctions:
         outer, loads = self._outer(t, deviation), self._loads(t, deviation)

@@ -1,7 +1,8 @@
 """The spread of the singular values of T-step Jacobians in the untied regime, by quadrature (theory, sections 4 and 5).
 
 With weights that are redrawn at every step, J = ∂s_T/∂s_0 is a product of independent random matrices along one
-stationary trajectory. m1 = tr J Jᵀ/N is χ_1^T, and m2 = tr (J Jᵀ)²/N follows from a linear recursion in five numbers.
+stationary trajectory. m1 = tr J Jᵀ/N is χ_1^T, and m2 = tr (J Jᵀ)²/N follows from a linear recursion in five numbers,
+for matrices of all ensembles.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from meanfield.checks import check_count
 from meanfield.closed_growth import ClosedGrowth, closed_growth
 from meanfield.closed_moments import ClosedLaw, closed_law
 from meanfield.closed_transfer import Transfer, transfer
-from meanfield.errors import InvalidInput, NotConverged
+from meanfield.errors import NotConverged
 from meanfield.estimate import Estimate, Profile
 from meanfield.inputs import Inputs
 from meanfield.network import Network
@@ -96,8 +97,7 @@ def untied_isometry(network: Network, inputs: Inputs | None = None, *, length: i
         m1, m2 and Δ of N → ∞ units for 1 … T steps, with bounds on their errors.
 
     Raises:
-        InvalidInput: if the cell's moments do not close, the inputs are not white, the length is below 1, or the
-            recurrent matrices are not Gaussian.
+        InvalidInput: if the cell's moments do not close, the inputs are not white, or the length is below 1.
         NotConverged: if there is no stationary law with a fourth moment.
 
     >>> import meanfield as mf
@@ -109,17 +109,11 @@ def untied_isometry(network: Network, inputs: Inputs | None = None, *, length: i
     True
     """
     check_count("length", length, 1)
-    law = closed_law(network, inputs)
-    if network.matrices.name != "gaussian":
-        raise InvalidInput(
-            f"ensemble: the isometry of untied weights is of 'gaussian' matrices, got {network.matrices.name!r}; "
-            "free_singular_values has that of vanilla cells, gradients(regime='untied') that of all"
-        )
-    return closed_isometry(law, length=length)
+    return closed_isometry(closed_law(network, inputs), length=length)
 
 
 def closed_isometry(law: ClosedLaw, *, length: int) -> UntiedIsometry:
-    """The same from the law of the state; m2 is that of Gaussian matrices, m1 of all."""
+    """The same from the law of the state."""
     growth = closed_growth(law)
     chi = growth.chi.value
     if chi == 0.0:

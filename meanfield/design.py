@@ -28,11 +28,15 @@ Progress = Callable[[int, int, float], None]
 
 SCAN = 16  # points of the Sobol scan, a power of two
 ROUNDS, BATCH = 8, 4  # rounds of proposals after it at most, and how many networks each
-EVALUATIONS = SCAN + ROUNDS * BATCH
+FINALISTS = 4  # networks that are compared once more, with other random numbers
+EVALUATIONS = SCAN + ROUNDS * BATCH + FINALISTS
+_APART = 0.1  # least distance between finalists, as a share of the ranges
 _AT_ONCE = 8  # networks of the scan that run side by side
 _REACH, _SHRINK = 0.5, 0.75  # how far from the best point proposals are looked for, and its share in the next round
+_BROAD_ROUNDS = 2  # first rounds, which look at the whole range: there may be several hills
 _STILL, _GAIN = 3, 0.005  # rounds without so much gain after which the search has settled
 _SETTLED = "the search settled"
+_MEASURED_SEQUENCES = 8
 _DIFFERENCES = 8  # of components between the sequences of a group, at least, that the variance V is taken from
 _LARGEST_INPUT_GAIN = 1e3
 
@@ -137,13 +141,15 @@ def search(
     def network_at(point: Float64) -> Network:
         return Network(cell, space.gates(space.values(point, length), root_power), matrices)
 
-    def evaluated(state: SearchState, points: Float64) -> SearchState:
+    def terms_at(points: Float64, layout: Layout, seed: int) -> list[Terms | None]:
         networks = [network_at(point) for point in points]
         try:
-            terms = evaluate_many(networks, inputs, length=length, layout=layout, seed=seed)
+            return evaluate_many(networks, inputs, length=length, layout=layout, seed=seed)
         except NotConverged:
-            terms = [None] * len(networks)
-        following = state.with_terms(points, terms)
+            return [None] * len(networks)
+
+    def evaluated(state: SearchState, points: Float64) -> SearchState:
+        following = state.with_terms(points, terms_at(points, layout, seed))
         if progress is not None:
             progress(min(len(following.terms), EVALUATIONS), EVALUATIONS, following.best_value)
         return following
@@ -151,7 +157,7 @@ def search(
     state = SearchState.start(len(space.parameters))
     scan = qmc.Sobol(len(space.parameters), seed=np.random.default_rng([seed, 1000])).random(SCAN)
     for first in range(0, SCAN, _AT_ONCE):
-        if monotonic() <= end:
+        if first == 0 or monotonic() <= end:
             state = evaluated(state, scan[first : first + _AT_ONCE])
     if not math.isfinite(state.best_value):
         raise Infeasible("no candidate stays within the range of numbers on these inputs; scale the inputs down")
@@ -161,10 +167,17 @@ def search(
             status = _SETTLED
             break
         state = evaluated(state, points).after_round()
+    finalists = state.finalists(FINALISTS)
+    best, compared = finalists[0], 0
+    if len(finalists) > 1 and monotonic() <= end:
+        # What was best by the accidents of one set of random numbers is not with others.
+        others = _values_of(terms_at(finalists, replace(layout, groups=2 * layout.groups), seed + 2))
+        best = finalists[int(np.argmax(state.values_at(finalists) + others))]
+        compared = len(finalists)
     return Design(
-        network=network_at(state.best),
-        parameters=space.values(state.best, length),
-        evaluations=len(state.terms),
+        network=network_at(best),
+        parameters=space.values(best, length),
+        evaluations=len(state.terms) + compared,
         status=status if status is not None else f"the budget of {budget:g} s was spent",
     )
 
@@ -172,17 +185,17 @@ def search(
 def search_layout(inputs: Inputs) -> Layout:
     """The population that candidates are compared with.
 
-    Narrow groups overstate gradients, so that groups are as few and as wide as certificates of small networks have.
-    Measured sequences differ more from each other than units do, and want more groups. White sequences of few
-    components differ from each other by few numbers, on which the variance of the last state then hangs: they want
-    more sequences.
+    Narrow groups overstate gradients, so that those on white inputs are few and as wide as certificates of small
+    networks have. Measured sequences differ more from each other than units do, and want more groups; the variance of
+    the last state hangs on how many there are. So it does on white sequences of few components, which differ from each
+    other by few numbers.
 
     >>> search_layout(Inputs(size=2)), search_layout(Inputs(size=28)).sequences
     (Layout(groups=2, sequences=5, units=128, device='cpu', networks=1), 2)
     """
     sequences = sequences_for(inputs)
     if isinstance(inputs, MeasuredInputs):
-        return Layout(4, sequences, 64)
+        return Layout(4, min(_MEASURED_SEQUENCES, inputs.sequences), 64)
     wanted = max(sequences, 1 + math.ceil(_DIFFERENCES / max(inputs.size, 1)))
     # So many sequences at most can overlap by so little.
     room = wanted if inputs.overlap >= 0.0 else max(2, math.floor(1.0 - 1.0 / inputs.overlap))
@@ -214,7 +227,7 @@ class SearchState:
 
     @cached_property
     def _values(self) -> Float64:
-        return np.array([-math.inf if each is None else each.value() for each in self.terms])
+        return _values_of(self.terms)
 
     @property
     def best_value(self) -> float:
@@ -231,11 +244,30 @@ class SearchState:
         where = [index for index, each in enumerate(self.terms) if each is not None]
         return self.points[where], [each for each in self.terms if each is not None]
 
+    def finalists(self, count: int) -> Float64:
+        """The best points that are apart from each other, (at most count, parameters), the best one first."""
+        chosen: list[Float64] = []
+        for index in np.argsort(-self._values, kind="stable"):
+            point = self.points[index]
+            apart = all(np.max(np.abs(point - other)) > _APART for other in chosen)
+            if len(chosen) < count and apart and math.isfinite(self._values[index]):
+                chosen.append(point)
+        return np.array(chosen)
+
+    def values_at(self, points: Float64) -> Float64:
+        """J at points that were evaluated."""
+        found = [int(np.flatnonzero(np.all(self.points == point, axis=1))[0]) for point in points]
+        return self._values[found]
+
     def with_terms(self, points: Float64, terms: Sequence[Terms | None]) -> SearchState:
         return replace(self, points=np.concatenate((self.points, points)), terms=(*self.terms, *terms))
 
     def after_round(self) -> SearchState:
         return replace(self, best_values=(*self.best_values, self.best_value))
+
+
+def _values_of(terms: Sequence[Terms | None]) -> Float64:
+    return np.array([-math.inf if each is None else each.value() for each in terms])
 
 
 def _proposals(state: SearchState, generator: np.random.Generator) -> Float64:
@@ -246,8 +278,10 @@ def _proposals(state: SearchState, generator: np.random.Generator) -> Float64:
         # Too few for a model: more of the whole range.
         return np.asarray(generator.random((BATCH, parameters)))
     model = TermModel.through(points, terms)
+    if state.round < _BROAD_ROUNDS:
+        return model.anywhere(BATCH, avoid=state.points, generator=generator)
     reach = _REACH * _SHRINK**state.round
-    return model.proposals(state.best, reach, BATCH, avoid=state.points, generator=generator)
+    return model.around(state.best, reach, BATCH, avoid=state.points, generator=generator)
 
 
 def _ended(state: SearchState) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -177,7 +177,7 @@ def _method(recipe: Recipe) -> str:
     rows = [
         ["objective", f"{_number(method.value)} (default: {_number(method.default_value)})"],
         ["seed", str(method.seed)],
-        ["population", ", ".join(f"{count} {name}" for name, count in method.population.items())],
+        ["population", _population(method.population)],
         ["search", ", ".join(f"{count} {name}" for name, count in method.search.items())],
         *([["status", method.status]] if method.status else []),
         *([["active penalties", ", ".join(method.binding)]] if method.binding else []),
@@ -185,6 +185,12 @@ def _method(recipe: Recipe) -> str:
         ["request", content.request_hash],
     ]
     return _table("method", "the request and its search", ["", ""], rows, words=True)
+
+
+def _population(population: Mapping[str, int]) -> str:
+    if not any(population.values()):
+        return "none: exact numbers"
+    return ", ".join(f"{count} {name}" for name, count in population.items())
 
 
 def _with_error(entry: EstimateEntry | None) -> str:

@@ -33,6 +33,7 @@ _SEARCH_GROUPS, _SEARCH_WIDTH = 4, 256
 _STEP, _STEPS = 1.5, 14  # factor by which a bracket of the recurrent gain grows, and how often
 _SAMPLED_SHARE = 0.25  # of the standard error of χ within which it counts as 1
 _CLOSED_ACCURACY = 1e-11
+_CLOSED = "χ_1 = 1 by the exact untied theory"
 _NOTHING = 1e-9  # χ below this counts as so much
 
 
@@ -181,11 +182,26 @@ def _closed(task: _Task, found: Family, meter: _Meter) -> Design:
         meter.count()
         return untied_chi(task.network(found, gain), task.inputs)
 
-    start = found.gain / math.sqrt(task.ensemble.moments()[0] or 1.0)
-    gain = _critical_gain(growth, start, lambda chi: max(_CLOSED_ACCURACY, chi.error))
+    gain = _critical_gain(growth, first_gain(found, task.ensemble), _closed_tolerance)
     if gain is None:
         raise _infeasible(task)
-    return Design(task.network(found, gain), found.parameters(gain), meter.made, "χ_1 = 1 by the exact untied theory")
+    return Design(task.network(found, gain), found.parameters(gain), meter.made, _CLOSED)
+
+
+def first_gain(found: Family, ensemble: Ensemble) -> float:
+    """Where the recurrent gain of a family is critical by its closed form, with matrices of an ensemble."""
+    return found.gain / math.sqrt(ensemble.moments()[0] or 1.0)
+
+
+def closed_design(found: Family, gain: float, ensemble: Ensemble, chi: Estimate) -> Design | None:
+    """The design at a gain whose χ_1 is known without a search; None if that is not 1."""
+    if abs(chi.value - 1.0) > _closed_tolerance(chi):
+        return None
+    return Design(Network(found.cell, found.gates(gain), ensemble), found.parameters(gain), 1, _CLOSED)
+
+
+def _closed_tolerance(chi: Estimate) -> float:
+    return max(_CLOSED_ACCURACY, chi.error)
 
 
 def _sampled(task: _Task, meter: _Meter) -> Design:
@@ -210,7 +226,7 @@ def _sampled(task: _Task, meter: _Meter) -> Design:
     best: tuple[float, Family, float] | None = None
     start: float | None = None
     for found in task.families():
-        first = start if start is not None else found.gain / math.sqrt(task.ensemble.moments()[0] or 1.0)
+        first = start if start is not None else first_gain(found, task.ensemble)
         gain = _critical_gain(growth_of(found, False), first, tolerance)
         if gain is None:
             continue

@@ -39,7 +39,7 @@ def evaluate(network: Network, inputs: Inputs, *, length: int, layout: Layout, s
         network: of a cell that recipes are designed for.
         inputs: what it reads over the task.
         length: T.
-        layout: groups, units, and as many sequences as :func:`sequences_for` says.
+        layout: groups, units, and as many sequences as :func:`sequences_for` says, or more, for a better variance.
         seed: the same seed gives the same random numbers for every network, so that J is smooth in the gains.
 
     Raises:
@@ -70,7 +70,7 @@ def evaluate_many(
     together = replace(layout, groups=layout.groups * len(networks))
     measured = isinstance(inputs, MeasuredInputs)
     # What replaces white inputs needs no sequences, and one says nearly as much of gradients as several.
-    linearised = None if measured else 1
+    linearised = SEQUENCES if measured else 1
     trajectory = run(networks, inputs, length=length, layout=together, start="zero", seed=seed, linearised=linearised)
     if not measured:
         return terms_of(trajectory, pull_back_of(trajectory, length), inputs)
@@ -178,7 +178,7 @@ def _replaced_inputs(
     def changed(step: int) -> tuple[int, Mapping[str, NDArray[Any]]] | None:
         for index, window in enumerate(windows):
             if window.start <= step < window.stop:
-                inputs = population.drives.inputs_at(step)
+                inputs = population.drives.inputs_at(step)[:, : trajectory.linearised]
                 change = (np.roll(inputs, -1, axis=1) - np.roll(inputs, -2, axis=1)) / np.float32(math.sqrt(2.0))
                 drives = population.drives.of(change)
                 return index, {gate: population.laws[gate].input_gain * drives[:, :, k] for k, gate in enumerate(gates)}

@@ -159,6 +159,8 @@ def recipe(
     >>> found.network.gates["f"].bias_mean > 1.0
     True
     """
+    from meanfield.exact_recipes import UntiedRequest, in_closed_form, untied_recipe
+
     task_inputs = _task_inputs(inputs)
     if objective not in OBJECTIVES:
         raise InvalidInput(f"objective: must be one of {', '.join(map(repr, OBJECTIVES))}, got {objective!r}")
@@ -179,6 +181,13 @@ def recipe(
         units=units,
         budget=budget,
     )
+    if layers == 1 and in_closed_form(request):
+        found = untied_recipe(
+            UntiedRequest(cell, length, hidden, task_inputs, ensemble, bidirectional=bidirectional, seed=seed)
+        )
+        if progress is not None:
+            progress(1, 1, found.content.method.value)
+        return found
     stack = designed_stack(request, task_inputs, layers=layers, bidirectional=bidirectional, progress=progress)
     first = stack[0]
     default = default_beside(request, task_inputs)
@@ -200,7 +209,7 @@ def recipe(
         layers=[each.entry(hidden) for each in stack[1:]],
         notes=notes(request, first, default),
         version=meanfield.__version__,
-        request_hash=_request_hash(request, task, layers, bidirectional, task_inputs),
+        request_hash=request_hash(request, task, layers, bidirectional, task_inputs),
     )
     return Recipe(content)
 
@@ -215,9 +224,10 @@ def _task_inputs(inputs: int | Inputs) -> Inputs:
     return Inputs(size=int(inputs))
 
 
-def _request_hash(
+def request_hash(
     request: LayerRequest, task: recipe_file.Task, layers: int, bidirectional: bool, inputs: Inputs
 ) -> str:
+    """SHA-256 of the complete request."""
     content = {
         "format": recipe_file.FORMAT,
         "objective": VERSIONS[request.objective],

@@ -10,18 +10,19 @@ import re
 import time
 import warnings
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from meanfield.checks import check_count
 from meanfield.errors import InvalidInput
 from meanfield.solvers.threads import cores
-from meanfield.table_engine import EngineFailed
-from meanfield.table_requests import Make
-from meanfield.table_work import Outcome, code_identity, failure, perform
+from meanfield.table_engine import EngineFailed, Task, work_on
+from meanfield.table_requests import Make, MakeMany
+from meanfield.table_work import Outcome, code_identity, failure
 
 CONNECT_SECONDS = 10.0
-_AHEAD = 2  # requests in flight for each thread of a worker, so that none waits for the driver
+_AHEAD = 2  # tasks in flight for each thread of a worker, so that none waits for the driver
 _LEAST = 8
 _COUNT_AGAIN = 5.0  # seconds
 
@@ -38,15 +39,15 @@ class OtherCode(Exception):
     """A worker whose code is not the driver's."""
 
 
-def perform_with(make: Make, request: str, expected: str) -> Outcome:
-    """On a worker: make a recipe, unless the code here is another one.
+def work_with(make: Make, make_many: MakeMany | None, requests: Sequence[str], expected: str) -> list[Outcome]:
+    """On a worker: make the recipes of a task, unless the code here is another one.
 
     Raises:
         OtherCode: naming it. Workers that join late are found out too.
     """
     if code_identity() != expected:
         raise OtherCode(code_identity())
-    return perform(make, request)
+    return work_on(make, make_many, requests)
 
 
 class Cluster:
@@ -56,19 +57,27 @@ class Cluster:
         make: what makes recipes.
         scheduler: address of the scheduler, as ``tcp://host:8786``; None starts a cluster on this machine.
         workers: processes of a cluster on this machine.
+        make_many: what makes several at once; one by one if there is nothing.
 
     Raises:
         InvalidInput: if dask and distributed are not installed.
         EngineFailed: if the scheduler cannot be reached, or workers run other code.
     """
 
-    def __init__(self, make: Make, scheduler: str | None = None, *, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        make: Make,
+        scheduler: str | None = None,
+        *,
+        workers: int | None = None,
+        make_many: MakeMany | None = None,
+    ) -> None:
         try:
             # By name: the package is typed and tested without Dask.
             self._dask = importlib.import_module("distributed")
         except ImportError:
             raise InvalidInput("scheduler: needs Dask; run 'pip install meanfield-rnn[distributed]'") from None
-        self._make = make
+        self._make, self._make_many = make, make_many
         self._code = code_identity()
         self._local: Any = None
         if scheduler is None:
@@ -82,8 +91,8 @@ class Cluster:
             raise InvalidInput("workers: a cluster has its own; give either a scheduler or a number of workers")
         self._address = scheduler
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._flying: dict[Any, tuple[str, str]] = {}
-        self._suspects: deque[tuple[str, str]] = deque()
+        self._flying: dict[Any, Task] = {}
+        self._suspects: deque[Task] = deque()
         self._alone: Any = None
         self._sent = 0
         self._threads, self._counted = 0, -math.inf
@@ -102,17 +111,22 @@ class Cluster:
         return max(_LEAST, _AHEAD * self._threads)
 
     def submit(self, key: str, request: str) -> None:
-        self._send(key, request)
+        self._send(((key, request),))
 
-    def _send(self, key: str, request: str) -> Any:
+    def submit_together(self, requests: Task) -> None:
+        self._send(requests)
+
+    def _send(self, task: Task) -> Any:
         self._sent += 1
+        name = f"meanfield-{task[0][0]}-{self._sent}"
+        requests = [request for _, request in task]
         try:
             future = self._client.submit(
-                perform_with, self._make, request, self._code, key=f"meanfield-{key}-{self._sent}", pure=False
+                work_with, self._make, self._make_many, requests, self._code, key=name, pure=False
             )
         except Exception as error:
             raise self._lost(error) from error
-        self._flying[future] = (key, request)
+        self._flying[future] = task
         future.add_done_callback(self._finished.put)
         return future
 
@@ -133,12 +147,14 @@ class Cluster:
         except Exception:
             # A worker died with its result, and the request that Dask then made again failed.
             made, outcomes = [], []
-        found = [(self._flying.pop(future)[0], outcome) for future, outcome in zip(made, outcomes, strict=True)]
+        found: list[tuple[str, Outcome]] = []
+        for future, several in zip(made, outcomes, strict=True):
+            found += [(key, outcome) for (key, _), outcome in zip(self._flying.pop(future), several, strict=True)]
         for future in done:
             if future in self._flying:
                 found += self._one(future)
         if self._alone not in self._flying:
-            self._alone = self._send(*self._suspects.popleft()) if self._suspects else None
+            self._alone = self._send(self._suspects.popleft()) if self._suspects else None
         return found
 
     def close(self) -> None:
@@ -150,22 +166,22 @@ class Cluster:
             self._close_local()
 
     def _one(self, future: Any) -> list[tuple[str, Outcome]]:
-        """The outcome of a request that not all went well with."""
-        key, request = self._flying.pop(future)
+        """The outcomes of a task that not all went well with."""
+        task = self._flying.pop(future)
         if future.status in ("cancelled", "lost"):
             # The scheduler has forgotten it, as after a restart.
-            self.submit(key, request)
+            self._send(task)
             return []
         try:
-            return [(key, future.result())]
+            return [(key, outcome) for (key, _), outcome in zip(task, future.result(), strict=True)]
         except Exception as failed:
             error = failed
         if isinstance(error, self._dask.KilledWorker) and future is not self._alone:
             # Dask blames all requests that a lost worker had. They are made again, one of them at a time.
-            self._suspects.append((key, request))
+            self._suspects.extend((each,) for each in task)
             return []
         if isinstance(error, self._dask.KilledWorker):
-            return [(key, failure("workers died of it again and again, as they do when memory runs out"))]
+            return [(task[0][0], failure("workers died of it again and again, as they do when memory runs out"))]
         if isinstance(error, OtherCode):
             raise EngineFailed(
                 f"scheduler: a worker at {self._address} runs {error}, this is {self._code}; install one"

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -16,11 +17,14 @@ from typing import Protocol
 from meanfield.checks import check_count
 from meanfield.errors import MeanfieldError
 from meanfield.solvers.threads import cores
-from meanfield.table_requests import Make
-from meanfield.table_work import Outcome, failure, perform
+from meanfield.table_requests import Make, MakeMany
+from meanfield.table_work import Outcome, failure, perform, perform_together
 
 MOST_DEATHS = 3
 """Processes that one request may take with it before it counts as failed."""
+
+Task = tuple[tuple[str, str], ...]
+"""What a worker is given at once: keys, and requests as JSON."""
 
 
 class EngineFailed(MeanfieldError):
@@ -32,11 +36,15 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many requests keep all workers busy."""
+        """How many tasks keep all workers busy."""
         ...
 
     def submit(self, key: str, request: str) -> None:
-        """Have a request made."""
+        """Have a request made, a task of its own."""
+        ...
+
+    def submit_together(self, requests: Task) -> None:
+        """Have requests made as one task."""
         ...
 
     def finished(self, timeout: float) -> list[tuple[str, Outcome]]:
@@ -48,6 +56,13 @@ class Engine(Protocol):
         ...
 
 
+def work_on(make: Make, make_many: MakeMany | None, requests: Sequence[str]) -> list[Outcome]:
+    """In a worker: the outcomes of a task, in order."""
+    if make_many is None or len(requests) == 1:
+        return [perform(make, request) for request in requests]
+    return perform_together(make, make_many, requests)
+
+
 class LocalPool:
     """A process pool on this machine.
 
@@ -55,23 +70,24 @@ class LocalPool:
     that one that kills its process is found out and the others are not blamed.
 
     Args:
-        workers: number of processes; by default as many as this one may use cores.
         make: what makes recipes.
+        workers: number of processes; by default as many as this one may use cores.
+        make_many: what makes several at once; one by one if there is nothing.
 
     Raises:
         EngineFailed: if processes cannot start.
     """
 
-    def __init__(self, make: Make, workers: int | None = None) -> None:
+    def __init__(self, make: Make, workers: int | None = None, make_many: MakeMany | None = None) -> None:
         if workers is not None:
             check_count("workers", workers, 1)
         self.workers = workers if workers is not None else cores()
-        self._make = make
+        self._make, self._make_many = make, make_many
         # Workers end when the other end closes: with this process, however it ends.
         self._ear, self._lifeline = multiprocessing.Pipe(duplex=False)
-        self._flying: dict[Future[Outcome], tuple[str, str]] = {}
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._suspects: deque[tuple[str, str]] = deque()
+        self._flying: dict[Future[list[Outcome]], Task] = {}
+        self._waiting: deque[Task] = deque()
+        self._suspects: deque[Task] = deque()  # of one request each
         self._deaths: Counter[str] = Counter()
         self._pool = self._started()
 
@@ -80,19 +96,22 @@ class LocalPool:
         return 2 * self.workers
 
     def submit(self, key: str, request: str) -> None:
-        self._waiting.append((key, request))
+        self.submit_together(((key, request),))
+
+    def submit_together(self, requests: Task) -> None:
+        self._waiting.append(requests)
         self._feed()
 
     def finished(self, timeout: float) -> list[tuple[str, Outcome]]:
         wait(self._flying, timeout, return_when=FIRST_COMPLETED)
         found: list[tuple[str, Outcome]] = []
-        lost: list[tuple[str, str]] = []
+        lost: list[Task] = []
         for future in [each for each in self._flying if each.done()]:
-            key, request = self._flying.pop(future)
+            task = self._flying.pop(future)
             try:
-                found.append((key, future.result()))
+                found += _outcomes(task, future)
             except BrokenProcessPool:
-                lost.append((key, request))
+                lost.append(task)
         if lost:
             found += self._recover(lost)
         self._feed()
@@ -115,32 +134,33 @@ class LocalPool:
             self._renew()
             self._feed()
 
-    def _start(self, request: tuple[str, str]) -> None:
+    def _start(self, task: Task) -> None:
         try:
-            future = self._pool.submit(perform, self._make, request[1])
+            future = self._pool.submit(work_on, self._make, self._make_many, [request for _, request in task])
         except BrokenProcessPool:
-            (self._suspects if self._deaths[request[0]] else self._waiting).appendleft(request)
+            (self._suspects if self._deaths[task[0][0]] else self._waiting).appendleft(task)
             raise
-        self._flying[future] = request
+        self._flying[future] = task
 
-    def _recover(self, lost: list[tuple[str, str]]) -> list[tuple[str, Outcome]]:
+    def _recover(self, lost: list[Task]) -> list[tuple[str, Outcome]]:
         """The pool broke: all that were in flight are lost, though only one is to blame."""
         wait(self._flying)
         found: list[tuple[str, Outcome]] = []
-        for future, request in self._flying.items():
+        for future, task in self._flying.items():
             try:
-                found.append((request[0], future.result()))
+                found += _outcomes(task, future)
             except BrokenProcessPool:
-                lost.append(request)
+                lost.append(task)
         self._flying.clear()
         self._renew()
-        if len(lost) > 1:
-            self._suspects.extend(lost)
+        requests = [request for task in lost for request in task]
+        if len(requests) > 1:
+            self._suspects.extend((request,) for request in requests)
             return found
-        key, request_text = lost[0]
+        [(key, _)] = requests
         self._deaths[key] += 1
         if self._deaths[key] < MOST_DEATHS:
-            self._suspects.appendleft((key, request_text))
+            self._suspects.appendleft((requests[0],))
             return found
         reason = f"the process that made it died {MOST_DEATHS} times, as it does when memory runs out"
         return [*found, (key, failure(reason))]
@@ -162,6 +182,10 @@ class LocalPool:
                 "and memory must suffice for this many"
             ) from None
         return pool
+
+
+def _outcomes(task: Task, future: Future[list[Outcome]]) -> list[tuple[str, Outcome]]:
+    return [(key, outcome) for (key, _), outcome in zip(task, future.result(), strict=True)]
 
 
 def _begin_work(ear: Connection) -> None:

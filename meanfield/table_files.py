@@ -69,7 +69,7 @@ def open_for_writing(path: str | os.PathLike[str]) -> sqlite3.Connection:
             _check_kind(connection, path)
             connection.execute("PRAGMA synchronous = FULL")
             if Path(path).stat().st_size <= _CHECKED_BYTES:
-                _check_whole(connection, path)
+                check_whole(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -180,7 +180,13 @@ def _check_kind(connection: sqlite3.Connection, path: str | os.PathLike[str]) ->
         raise InvalidInput(f"{path}: is a table of version {found[1]}; this package reads version {STORE_VERSION}")
 
 
-def _check_whole(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+def check_whole(connection: sqlite3.Connection, path: str | os.PathLike[str]) -> None:
+    """Read a file from end to end.
+
+    Raises:
+        StoreFailed: if it is damaged.
+    """
+    with failures_explained(path):
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise StoreFailed(f"{path}: {_ADVICE[sqlite3.SQLITE_CORRUPT]}")

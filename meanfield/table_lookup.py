@@ -16,6 +16,7 @@ from meanfield.errors import InvalidInput
 from meanfield.estimate import Estimate
 from meanfield.table_columns import is_error
 from meanfield.table_places import Place, coordinates, wanted_place
+from meanfield.table_scatter import ROWS, scatters
 from meanfield.table_store import AXES, FIXED, Store, quoted
 from meanfield.table_work import expanded
 
@@ -28,6 +29,7 @@ _FEW = 300  # points in a window to begin with
 _PROGRAMME = 500  # points that the linear programme is tried with first
 _TELLING = 3  # rows that say how fast numbers change along an axis, where they have to be extrapolated
 _SMALLEST_WEIGHT = 1e-9
+_SCATTERING = math.sqrt(2.0)  # the nearest row scatters, and so does a design at the place
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Found:
         asked: the values of the axes that were asked for.
         neighbours: the rows it rests on, the heaviest first.
         numbers: predictions and parameters by column, for what was asked. Errors are the row's own where it is exact;
-            else they add how far the neighbours' numbers lie apart, and are infinite where nothing tells.
+            else they add how far the neighbours' numbers lie apart and how far numbers scatter from design to design
+            (:func:`meanfield.table_scatter.scatters`), and are infinite where nothing tells.
         ensemble: of the recurrent matrices, as the recipe's file has it.
     """
 
@@ -118,8 +121,9 @@ def lookup(
 
     Returns:
         Numbers with their errors, the rows they rest on, and how they were found. Between rows numbers are linear on
-        the Delaunay simplex of rows around the request; the error is the distance of the number at the farthest corner
-        plus the error of the mean, so that a number whose extremes over the simplex are at corners lies within.
+        the Delaunay simplex of rows around the request. The error is the sum of the distance of the number at the
+        farthest corner, of the error of the mean, and of how far further designs scatter about the rows around, at
+        95 per cent. What that covers has been measured (docs/tables.md).
 
     Raises:
         InvalidInput: if the table has no such rows, or an axis is not given over which they differ.
@@ -163,12 +167,13 @@ def lookup(
         if exact:
             chosen, share = chosen[:1], np.ones(1)
         rows = _rows(store, [candidates.ids[index] for index in chosen])
+        scatter = {} if exact else _scatter(store, candidates)
         return Found(
             how="exact" if exact else "interpolated",
             cell=cell,
             asked=place.asked,
             neighbours=_neighbours(rows, share, candidates.distances[chosen]),
-            numbers=_interpolated(rows, share),
+            numbers=_interpolated(rows, share, scatter),
             ensemble=_ensemble(store, rows[0]),
         )
 
@@ -243,7 +248,10 @@ def _candidates(store: Store, place: Place, *, enclosing: bool) -> _Candidates:
         everything = place.holds_all(width)
         if rows:
             found = _arranged(rows, place)
-            if everything or (found.weights() is not None if enclosing else found.settled(place, width)):
+            enough = len(found.ids) >= ROWS and (
+                found.weights() is not None if enclosing else found.settled(place, width)
+            )
+            if everything or enough:
                 return found
         elif everything:
             raise InvalidInput(f"{store.path}: has no recipe of this kind")
@@ -261,6 +269,8 @@ def _arranged(rows: list[tuple[Any, ...]], place: Place) -> _Candidates:
 def _nearest(store: Store, place: Place, candidates: _Candidates) -> Found:
     """The nearest row. How far its numbers may be off is told by how fast they change along each axis nearby."""
     [row] = _rows(store, candidates.ids[:1])
+    exact = candidates.distances[0] == 0.0
+    scatter = {} if exact else _scatter(store, candidates)
     drifts = dict.fromkeys(_entries(row), 0.0)
     for axis in np.flatnonzero(candidates.offsets[0]).tolist():
         telling = candidates.telling(axis)
@@ -272,16 +282,27 @@ def _nearest(store: Store, place: Place, candidates: _Candidates) -> Found:
             ]
             drifts[name] += abs(candidates.offsets[0, axis]) * max(slopes, default=math.inf)
     return Found(
-        how="exact" if candidates.distances[0] == 0.0 else "nearest",
+        how="exact" if exact else "nearest",
         cell=row["cell"],
         asked=place.asked,
         neighbours=_neighbours([row], np.ones(1), candidates.distances[:1]),
-        numbers={name: Estimate(value, error + drifts[name]) for name, (value, error) in _entries(row).items()},
+        numbers={
+            name: Estimate(value, error + drifts[name] + _SCATTERING * scatter.get(name, 0.0))
+            for name, (value, error) in _entries(row).items()
+        },
         ensemble=_ensemble(store, row),
     )
 
 
-def _interpolated(rows: list[dict[str, Any]], share: Float64) -> dict[str, Estimate]:
+def _scatter(store: Store, candidates: _Candidates) -> dict[str, float]:
+    """How far numbers of the rows around scatter from design to design, by column."""
+    rows = _rows(store, candidates.ids[:ROWS])
+    return scatters([_entries(row) for row in rows], candidates.offsets[:ROWS])
+
+
+def _interpolated(rows: list[dict[str, Any]], share: Float64, scatter: Mapping[str, float]) -> dict[str, Estimate]:
+    # A design there scatters, and so does the mean of the corners.
+    scattering = math.sqrt(1.0 + float(share @ share))
     entries = [_entries(row) for row in rows]
     numbers: dict[str, Estimate] = {}
     for name in entries[0]:
@@ -291,7 +312,8 @@ def _interpolated(rows: list[dict[str, Any]], share: Float64) -> dict[str, Estim
         errors = np.array([entry[name][1] for entry in entries])
         value = float(share @ values)
         furthest = float(np.max(np.abs(values - value)))
-        numbers[name] = Estimate(value, furthest + float(np.sqrt(np.sum((share * errors) ** 2))))
+        error = furthest + float(np.sqrt(np.sum((share * errors) ** 2)))
+        numbers[name] = Estimate(value, error + scatter.get(name, 0.0) * scattering)
     return numbers
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from meanfield.table_columns import is_error
 from meanfield.table_lookup import Found
+from meanfield.table_merge import Merged
 from meanfield.table_requests import DEFAULTS, FIELDS, Request
 from meanfield.table_runs import TableRun
 from meanfield.table_store import FAMILY, FIXED, Store
@@ -76,6 +77,18 @@ def run_report(run: TableRun) -> str:
     return "\n".join(lines)
 
 
+def merge_report(merged: Merged) -> str:
+    """What merging did, in a sentence, and the keys under which recipes differ."""
+    parts = [f"{merged.added:,} rows added", f"{merged.replaced:,} failures replaced", f"{merged.kept:,} there already"]
+    lines = [f"{merged.path}: {', '.join(parts)}."]
+    if merged.differing:
+        lines.append(f"{merged.differing:,} keys have another recipe in a source; the first one stays:")
+        lines += [f"  {source}: {key}" for source, key in merged.differing_keys]
+    if merged.differing > len(merged.differing_keys):
+        lines.append(f"  and {merged.differing - len(merged.differing_keys):,} more")
+    return "\n".join(lines)
+
+
 def failure_lines(failures: Iterable[tuple[Request, str]]) -> list[str]:
     """A line for each request that failed, and why."""
     return [f"  {described(request)}: {reason}" for request, reason in failures]
@@ -103,8 +116,8 @@ def found_table(found: Found) -> RenderableType:
             numbers.add_row(name, _shown(number.value), f"{number.error:.2g}")
     words = {
         "exact": "A row of the table.",
-        "interpolated": "Interpolated between the rows below; errors add how far these lie apart.",
-        "nearest": "The nearest row, as it is; errors add how fast numbers change between rows nearby.",
+        "interpolated": "Interpolated between the rows below; errors add how far these lie apart, and their scatter.",
+        "nearest": "The nearest row, as it is; errors add how fast numbers change nearby, and their scatter.",
     }
     rows = Table(title="rows", title_style="")
     for heading in ("weight", "distance", *found.asked, "key"):

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from meanfield.errors import InvalidInput
 from meanfield.recipe_file import FORMAT, Strict
 
+if TYPE_CHECKING:
+    from meanfield.inputs import Inputs
+
 LARGEST_COUNT = 2**31 - 1
 LARGEST_SEED = 2**63 - 1
+TOGETHER = ("vanilla", "leaky", "minimal", "gru", "janet", "peephole_lstm")
+"""Cells whose untied recipes are made many at once."""
 
 Make = Callable[["Request"], Mapping[str, Any]]
 """What makes the recipe of a request, as the JSON object of its file."""
+MakeMany = Callable[[Sequence["Request"]], Sequence[Mapping[str, Any] | Exception]]
+"""What makes those of several requests at once: for each of them its recipe, or why there is none."""
 
 
 def _known_cell(name: str) -> str:
@@ -105,6 +112,11 @@ DEFAULTS: dict[str, Any] = {
 """Defaults of the fields that have one."""
 
 
+def alone(request: Request) -> str | None:
+    """The group of a request that is made by itself: none."""
+    return None
+
+
 @dataclass(frozen=True)
 class Method:
     """What makes recipes. Another version gives other rows.
@@ -113,11 +125,15 @@ class Method:
         version: its name and version.
         make: the recipe of a request; a function of a module, so that workers have it too.
         objectives: versions of the objectives by name, where these change on their own.
+        make_many: the recipes of several requests of one group, each as by itself; None if there are no groups.
+        group_of: the group of a request, with whose other requests it can be made; None for one made by itself.
     """
 
     version: str
     make: Make
     objectives: Mapping[str, str] = field(default_factory=dict)
+    make_many: MakeMany | None = None
+    group_of: Callable[[Request], str | None] = alone
 
     def version_for(self, request: Request) -> str:
         """The version of what makes this request."""
@@ -137,7 +153,9 @@ def recipe_method() -> Method:
     import meanfield
     from meanfield.recipe_layers import VERSIONS
 
-    return Method(f"{FORMAT} {meanfield.__version__}", make_recipe, VERSIONS)
+    return Method(
+        f"{FORMAT} {meanfield.__version__}", make_recipe, VERSIONS, make_many=make_recipes, group_of=made_together
+    )
 
 
 def checked_request(content: Any, name: str) -> Request:
@@ -182,19 +200,8 @@ def make_recipe(request: Request) -> dict[str, Any]:
     >>> made["task"]["length"]
     8
     """
-    from meanfield.inputs import Inputs
     from meanfield.recipes import recipe
 
-    inputs = Inputs(request.power, request.overlap, request.inputs)
-    if request.signal is not None:
-        inputs = Inputs.padded(
-            signal=request.signal,
-            length=request.length,
-            power=request.power,
-            padding_power=request.padding_power,
-            overlap=request.overlap,
-            size=request.inputs,
-        )
     choices = ("objective", "regime", "ensemble", "layers", "bidirectional")
     options: dict[str, Any] = {
         name: getattr(request, name) for name in choices if getattr(request, name) != DEFAULTS[name]
@@ -203,8 +210,58 @@ def make_recipe(request: Request) -> dict[str, Any]:
         request.cell,
         length=request.length,
         hidden=request.hidden,
-        inputs=inputs,
+        inputs=inputs_of(request),
         seed=request.seed,
         units=request.units,
         **options,
     ).as_json()
+
+
+def inputs_of(request: Request) -> Inputs:
+    """What the network of a request reads."""
+    from meanfield.inputs import Inputs
+
+    if request.signal is None:
+        return Inputs(request.power, request.overlap, request.inputs)
+    return Inputs.padded(
+        signal=request.signal,
+        length=request.length,
+        power=request.power,
+        padding_power=request.padding_power,
+        overlap=request.overlap,
+        size=request.inputs,
+    )
+
+
+def made_together(request: Request) -> str | None:
+    """The group of a request: its cell, if many recipes of it are made at once (docs/isometry.md)."""
+    together = (
+        request.objective == "isometry"
+        and request.regime == "untied"
+        and request.units is None
+        and request.layers == 1
+        and request.signal is None
+        and request.cell in TOGETHER
+    )
+    return request.cell if together else None
+
+
+def make_recipes(requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+    """The recipes of requests of one group, each as :func:`make_recipe` has it, or why there is none."""
+    from meanfield.exact_recipes import UntiedRequest, untied_recipes
+
+    found = untied_recipes(
+        [
+            UntiedRequest(
+                cell=request.cell,
+                length=request.length,
+                hidden=request.hidden,
+                inputs=inputs_of(request),
+                ensemble=request.ensemble if request.ensemble != DEFAULTS["ensemble"] else None,
+                bidirectional=request.bidirectional,
+                seed=request.seed,
+            )
+            for request in requests
+        ]
+    )
+    return [each if isinstance(each, Exception) else each.as_json() for each in found]

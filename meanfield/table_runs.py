@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from meanfield.errors import InvalidInput
 from meanfield.files import check_writable
+from meanfield.table_batches import Batches
 from meanfield.table_designs import DEFAULT_LIMIT, Design, Listing
 from meanfield.table_drivers import Driver
 from meanfield.table_engine import Engine, LocalPool
@@ -68,6 +70,7 @@ def table(
     """Make a table of recipes, or add to one. A request that is in it is not made again.
 
     A run that is stopped or killed loses what is in flight; run again, it goes on. Several runs can share a file.
+    Requests that can be made together go to a worker as one task.
 
     Args:
         requests: a design (:func:`meanfield.table_designs.load_design`), or requests: fields of
@@ -143,15 +146,18 @@ class _Run:
         self._retry_failed, self._part, self._progress = retry_failed, part, progress
         self._driver = Driver(store)
         self._flying: dict[str, Request] = {}
+        self._batches = Batches(self._missing(), method.group_of)
         self._others: dict[str, Request] = {}
+        self._task_of: dict[str, int] = {}
+        self._left: Counter[int] = Counter()  # requests of every task in flight
+        self._tasks = itertools.count()
 
     def go(self) -> None:
         """Make all that is missing; returns when every request has a row."""
-        missing = self._missing()
         finished: list[tuple[str, Outcome]] = []
         while True:
-            room = max(0, self._engine.capacity - len(self._flying) + len(finished))
-            wanted = dict(itertools.islice(missing, room))
+            room = max(0, self._engine.capacity - len(self._left))
+            wanted = self._batches.take(room)
             if finished or wanted or self._driver.sign_of_life_due():
                 self._exchange(finished, wanted, retry_failed=self._retry_failed)
             self._report()
@@ -160,6 +166,8 @@ class _Run:
                     return
                 self._look_after_others()
             finished = self._engine.finished(_WAIT) if self._flying else []
+            for key, _ in finished:
+                self._landed(key)
 
     def end(self) -> None:
         """Leave what is not made to other runs."""
@@ -178,15 +186,20 @@ class _Run:
             self.elsewhere += len(keyed) - len(ours)
             rows = self._store.states(ours)
             for key, request in ours.items():
-                if key not in rows or (self._retry_failed and not rows[key]):
+                if key in self._batches:
+                    self.kept += 1  # asked for twice
+                elif key not in rows or (self._retry_failed and not rows[key]):
                     yield key, request
                 elif rows[key]:
                     self.kept += 1
                 else:
                     self.failed_before += 1
 
-    def _exchange(self, finished: list[tuple[str, Outcome]], wanted: dict[str, Request], *, retry_failed: bool) -> None:
+    def _exchange(
+        self, finished: list[tuple[str, Outcome]], tasks: list[dict[str, Request]], *, retry_failed: bool
+    ) -> None:
         """Put what is made and claim what is wanted, in one transaction."""
+        wanted = {key: request for task in tasks for key, request in task.items()}
         with self._store.changes():
             for key, outcome in finished:
                 request = self._flying[key]
@@ -203,15 +216,37 @@ class _Run:
                 self.failures.append((request, outcome.error))
         self.kept += len(wanted) - len(mine) - len(others)
         self._others |= {key: wanted[key] for key in others}
-        for key in mine:
-            self._flying[key] = wanted[key]
-            self._engine.submit(key, wanted[key].model_dump_json())
+        claimed = set(mine)
+        for task in tasks:
+            self._submit({key: request for key, request in task.items() if key in claimed})
+
+    def _submit(self, task: dict[str, Request]) -> None:
+        """Have requests made by one worker."""
+        if not task:
+            return
+        number = next(self._tasks)
+        self._left[number] = len(task)
+        self._flying |= task
+        self._task_of |= dict.fromkeys(task, number)
+        requests = tuple((key, request.model_dump_json()) for key, request in task.items())
+        if len(requests) == 1:
+            self._engine.submit(*requests[0])
+        else:
+            self._engine.submit_together(requests)
+
+    def _landed(self, key: str) -> None:
+        """A request of a task is dealt with."""
+        number = self._task_of.pop(key)
+        self._left[number] -= 1
+        if not self._left[number]:
+            del self._left[number]
 
     def _look_after_others(self) -> None:
         """What other runs have claimed is waited for, and made here if they die."""
         time.sleep(_WAIT / 4)
         waited, self._others = self._others, {}
-        self._exchange([], waited, retry_failed=False)
+        tasks = Batches(iter(waited.items()), self._method.group_of)
+        self._exchange([], tasks.take(len(waited)), retry_failed=False)
 
     def _report(self) -> None:
         if self._progress is not None:
@@ -221,12 +256,12 @@ class _Run:
 
 def _engine(method: Method, *, workers: int | None, scheduler: str | None, local_cluster: bool) -> Engine:
     if scheduler is None and not local_cluster:
-        return LocalPool(method.make, workers)
+        return LocalPool(method.make, workers, method.make_many)
     if scheduler is not None and local_cluster:
         raise InvalidInput("local_cluster: is another scheduler than the one given; choose one")
     from meanfield.table_cluster import Cluster
 
-    return Cluster(method.make, scheduler, workers=workers)
+    return Cluster(method.make, scheduler, workers=workers, make_many=method.make_many)
 
 
 def _listed(requests: Iterable[Request | Mapping[str, Any]]) -> Design:

@@ -106,7 +106,7 @@ class Store:
             f"SELECT {names}, error FROM recipes WHERE error IS NOT NULL ORDER BY id LIMIT ?",
             (-1 if most is None else most,),
         )
-        return [(_request_of(row), row[-1]) for row in rows]
+        return [(request_of(row), row[-1]) for row in rows]
 
     def states(self, keys: Iterable[str]) -> dict[str, bool]:
         """Which of these keys have a row, and whether it is a recipe rather than an error."""
@@ -176,7 +176,7 @@ class Store:
             self._extents[(*family, axis)] = (min(low, value), max(high, value))
 
 
-def _request_of(row: Sequence[Any]) -> Request:
+def request_of(row: Sequence[Any]) -> Request:
     """The request of a row, which was checked when it came in; SQLite has no truth values."""
     found = dict(zip(FIELDS, row, strict=False))
     return Request.model_construct(**found | {"bidirectional": bool(found["bidirectional"])})

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from meanfield.errors import MeanfieldError
 from meanfield.solvers.threads import at_most
 from meanfield.table_columns import flat_numbers, profile_columns
-from meanfield.table_requests import Make, Request
+from meanfield.table_requests import Make, MakeMany, Request
 
 LONGEST_ERROR = 500  # characters of an error that are kept
 
@@ -49,13 +49,38 @@ def perform(make: Make, request: str) -> Outcome:
     try:
         # One thread a worker: there are as many workers as there is room for.
         with threadpool_limits(1), at_most(1):
-            recipe = make(Request.model_validate_json(request))
-        document, profiles = compressed(recipe), compressed(profile_columns(recipe))
-        return Outcome(document, flat_numbers(recipe), None, time.process_time() - start, profiles)
-    except MeanfieldError as error:
-        message = str(error)
+            recipe: Mapping[str, Any] | Exception = make(Request.model_validate_json(request))
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
+        recipe = error
+    return _outcome(recipe, start)
+
+
+def perform_together(make: Make, make_many: MakeMany, requests: Sequence[str]) -> list[Outcome]:
+    """Make the recipes of several requests at once; each has an outcome of its own, in order."""
+    from threadpoolctl import threadpool_limits
+
+    start = time.process_time()
+    try:
+        with threadpool_limits(1), at_most(1):
+            recipes = list(make_many([Request.model_validate_json(request) for request in requests]))
+        if len(recipes) != len(requests):
+            raise ValueError(f"{len(requests)} requests gave {len(recipes)} recipes")
+    except Exception:
+        # What went wrong is one request's, which is found out one by one.
+        return [perform(make, request) for request in requests]
+    share = (time.process_time() - start) / len(requests)
+    return [_outcome(recipe, time.process_time() - share) for recipe in recipes]
+
+
+def _outcome(recipe: Mapping[str, Any] | Exception, start: float) -> Outcome:
+    """What became of a request on which this process has worked since it had used ``start`` seconds."""
+    if not isinstance(recipe, Exception):
+        try:
+            document, profiles = compressed(recipe), compressed(profile_columns(recipe))
+            return Outcome(document, flat_numbers(recipe), None, time.process_time() - start, profiles)
+        except Exception as error:
+            recipe = error
+    message = str(recipe) if isinstance(recipe, MeanfieldError) else f"{type(recipe).__name__}: {recipe}"
     return failure(message, time.process_time() - start)
 
 

@@ -19,9 +19,11 @@ from meanfield.objective_terms import ManyTerms, Terms
 Float64 = NDArray[np.float64]
 
 _SCALES = (1.0, 0.3, 0.1)  # of the boxes around the best point in which proposals are looked for
-_LOOKED_AT = 1024  # points of each
+_LOOKED_AT = 1024  # points of each box, and of the whole range
 _APART = 2e-3  # least distance between points, as shares of their ranges
-_SPREAD = 0.25  # distance of proposals made together, as a share of the reach
+_SPREAD = 0.25  # distance of proposals made together around a point, as a share of the reach
+_BROAD = 0.35  # distance of proposals from the whole range
+_FAR = 0.3  # from the best point
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class TermModel:
         >>> grid = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         >>> terms = [Terms(0.1, 0.05, (1.0,) * 4, float(np.exp(x)), 0.5, 1.0, 5.0) for x, _ in grid]
         >>> TermModel.through(grid, terms).values(np.array([[0.5, 0.5]])).round(6)  # half of log κ = 0.5
-        array([0.248809])
+        array([0.25])
         """
         rows = np.array([each.logarithms() for each in terms])
         return cls(points, RBFInterpolator(points, rows, kernel="cubic", degree=1))
@@ -52,14 +54,10 @@ class TermModel:
         """J at points, (points,)."""
         return ManyTerms.of_logarithms(self.logarithms(points)).values()
 
-    def proposals(
-        self, best: Float64, reach: float, count: int, *, avoid: Float64, generator: np.random.Generator
-    ) -> Float64:
-        """Points around the best one at which J is largest by the model, not too close to each other.
+    def anywhere(self, count: int, *, avoid: Float64, generator: np.random.Generator) -> Float64:
+        """Points of the whole range at which J is largest by the model, far from each other.
 
         Args:
-            best: the best point so far, (parameters,).
-            reach: half the side of the largest box that is looked into.
             count: how many are wanted; fewer are returned where there is no room.
             avoid: points that are known, (known, parameters).
             generator: of the points that are looked at.
@@ -67,16 +65,37 @@ class TermModel:
         Returns:
             (at most count, parameters), the most promising one first.
         """
-        box = 2.0 * qmc.Sobol(len(best), seed=generator).random(_LOOKED_AT) - 1.0
-        looked_at = np.concatenate([np.clip(best + reach * scale * box, 0.0, 1.0) for scale in _SCALES])
-        promising = looked_at[np.argsort(-self.values(looked_at), kind="stable")]
-        new = np.min(np.max(np.abs(promising[:, None] - avoid), axis=2), axis=1) > _APART
-        promising = promising[new]
+        return self._best_of(_spread_out(self.points.shape[1], generator), count, _BROAD, avoid)
+
+    def around(
+        self, best: Float64, reach: float, count: int, *, avoid: Float64, generator: np.random.Generator
+    ) -> Float64:
+        """Points around the best one at which J is largest by the model, and as the last one a point far from it.
+
+        Args:
+            best: the best point so far, (parameters,).
+            reach: half the side of the largest box that is looked into.
+            count, avoid, generator: as for :meth:`anywhere`.
+        """
+        places = _spread_out(len(best), generator)
+        boxes = [np.clip(best + reach * scale * (2.0 * places - 1.0), 0.0, 1.0) for scale in _SCALES]
+        near = self._best_of(np.concatenate(boxes), count - 1, _SPREAD * reach, avoid)
+        far = places[np.max(np.abs(places - best), axis=1) > max(reach, _FAR)]
+        return np.concatenate((near, self._best_of(far, 1, _BROAD, np.concatenate((avoid, near)))))
+
+    def _best_of(self, places: Float64, count: int, apart: float, avoid: Float64) -> Float64:
+        """The best of some places that are new and apart from each other; closer where there is no room."""
+        new = places[np.min(np.max(np.abs(places[:, None] - avoid), axis=2), axis=1) > _APART]
         chosen: list[Float64] = []
-        apart = _SPREAD * reach
-        while len(chosen) < count and apart > _APART:
-            for point in promising:
-                if len(chosen) < count and all(np.max(np.abs(point - other)) > apart for other in chosen):
-                    chosen.append(point)
-            apart *= 0.7
-        return np.array(chosen).reshape(-1, len(best))
+        if len(new):
+            promising = new[np.argsort(-self.values(new), kind="stable")]
+            while len(chosen) < count and apart > _APART:
+                for point in promising:
+                    if len(chosen) < count and all(np.max(np.abs(point - other)) > apart for other in chosen):
+                        chosen.append(point)
+                apart *= 0.7
+        return np.array(chosen).reshape(-1, places.shape[1])
+
+
+def _spread_out(parameters: int, generator: np.random.Generator) -> Float64:
+    return np.asarray(qmc.Sobol(parameters, seed=generator).random(_LOOKED_AT))

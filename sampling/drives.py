@@ -99,7 +99,8 @@ class InputDrives:
         """Drives that the same weights give for other inputs, (groups, sequences, M); tied weights only."""
         if self._weights is None:
             raise ValueError("drives of other inputs need tied weights and a positive input size")
-        return self._copied(np.matmul(inputs, self._weights).reshape(self._shape))
+        groups, _, gates, units = self._shape
+        return self._copied(np.matmul(inputs, self._weights).reshape(groups, -1, gates, units))
 
     def _fresh(self, factor: NDArray[np.float64]) -> Float32:
         groups, sequences, gates, units = self._shape

@@ -191,7 +191,7 @@ class ManyNormalFunctions:
         unsure = np.diagonal(self.moments.error).T[1:] + 2.0 * errors * (sizes + errors)
         rest = np.sqrt(np.maximum(squares - [np.sum(c**2, axis=1) for c in coefficients], 0.0) + unsure)
         # The same with every coefficient multiplied by √k, which makes it one of the derivative.
-        inside = np.array([c**2 @ degrees for c in coefficients])
+        inside = np.array([np.sum(c**2 * degrees, axis=1) for c in coefficients])
         if self.steepness is None:
             steepness, rise = np.sqrt(inside + rule.terms * rest**2), np.full_like(rest, np.inf)
         else:

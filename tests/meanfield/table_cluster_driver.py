@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def make(request: Request) -> dict[str, Any]:
     time.sleep(0.02)
     numbers = {"chi": {"value": 1.0 / request.length, "error": 0.0}}
     return {"gates": {}, "predictions": {"numbers": numbers}, "worker": os.getpid()}
+
+
+def make_many(requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+    return [make(request) for request in requests]
+
+
+def group_of(request: Request) -> str | None:
+    return request.cell
 
 
 def requests(*lengths: int) -> list[dict[str, Any]]:
@@ -70,6 +79,10 @@ def main(folder: Path) -> None:
         found["dying"] = told(run) | {"victim": victim}
         found["deadly"] = told(
             table(requests(666, 1, 2, 3), folder / "deadly.sqlite", scheduler=address, method=method)
+        )
+        together = Method("m/1", make, make_many=make_many, group_of=group_of)
+        found["together"] = told(
+            table(requests(*range(1, 81), 666), folder / "together.sqlite", scheduler=address, method=together)
         )
         own = table_cluster.code_identity
         table_cluster.code_identity = lambda: "meanfield 0.0.0"

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from meanfield.table_requests import Method, Request
@@ -44,6 +45,31 @@ def make(request: Request) -> dict[str, Any]:
     return recipe_like(request)
 
 
+def make_many(requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+    """Several at once; a request whose seed is "spoiling" fails all of them, a "failing" one itself only."""
+    options = json.loads(os.environ["TABLE_DRIVER"])
+    if any(request.seed in options.get("spoiling", []) for request in requests):
+        raise ValueError("this batch cannot be made")
+    found: list[dict[str, Any] | Exception] = []
+    for request in requests:
+        try:
+            found.append(make(request))
+        except ValueError as error:
+            found.append(error)
+    return found
+
+
+def group_of(request: Request) -> str | None:
+    """Every fifth request is made by itself."""
+    return request.cell if request.seed % 5 else None
+
+
+def method(options: dict[str, Any]) -> Method:
+    if options.get("together"):
+        return Method(VERSION, make, make_many=make_many, group_of=group_of)
+    return Method(VERSION, make)
+
+
 def main() -> None:
     options = json.loads(sys.argv[1])
     os.environ["TABLE_DRIVER"] = sys.argv[1]
@@ -58,7 +84,7 @@ def main() -> None:
         workers=options.get("workers", 2),
         retry_failed=options.get("retry_failed", False),
         part=tuple(options.get("part", (1, 1))),
-        method=Method(VERSION, make),
+        method=method(options),
     )
     failures = [reason for _, reason in done.failures]
     print(json.dumps({**vars(done), "failures": failures}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,18 +46,24 @@ def test_the_model_knows_power_laws_and_the_kinks_of_their_penalties(seed: int) 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_proposals_are_new_apart_and_the_best_of_the_model(seed: int) -> None:
+@pytest.mark.parametrize("where", ["anywhere", "around"])
+def test_proposals_are_new_apart_and_the_best_of_the_model(seed: int, where: str) -> None:
     rng = np.random.default_rng(seed)
     points = rng.random((8, 2))
     model = TermModel.through(points, [power_laws(point) for point in points])
     best = points[np.argmax(model.values(points))]
-    made = model.proposals(best, 0.5, 4, avoid=points, generator=np.random.default_rng(seed))
+    known: dict[str, Any] = {"avoid": points, "generator": np.random.default_rng(seed)}
+    made = model.anywhere(4, **known) if where == "anywhere" else model.around(best, 0.3, 4, **known)
     assert made.shape == (4, 2)
     assert np.all((made >= 0.0) & (made <= 1.0))
     distances = np.max(np.abs(made[:, None] - np.concatenate((made, points))), axis=2)
     assert np.sort(distances, axis=1)[:, 1].min() > 2e-3
-    around = np.clip(best + rng.uniform(-0.5, 0.5, (5000, 2)), 0.0, 1.0)
-    assert model.values(made[:1])[0] > np.max(model.values(around)) - 0.02
+    places = rng.random((5000, 2)) if where == "anywhere" else np.clip(best + rng.uniform(-0.3, 0.3, (5000, 2)), 0, 1)
+    assert model.values(made[:1])[0] > np.max(model.values(places)) - 0.05
+    if where == "around":
+        far = np.max(np.abs(made - best), axis=1)
+        assert np.all(far[:-1] <= 0.3)
+        assert far[-1] > 0.3
 
 
 def test_many_terms_are_terms() -> None:

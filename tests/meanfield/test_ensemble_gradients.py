@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import meanfield as mf
 from meanfield.free_spectra import free_singular_values
@@ -88,6 +89,55 @@ def test_only_the_mean_square_of_matrices_matters_to_states() -> None:
     assert mf.stationary(one, units=512).second_moment == mf.stationary(other, units=512).second_moment
 
 
-def test_the_isometry_of_untied_weights_is_refused() -> None:
-    with pytest.raises(mf.InvalidInput, match="ensemble: the isometry of untied weights is of 'gaussian'"):
-        mf.untied_isometry(mf.Network("gru", NETWORKS["gru"], "orthogonal"), length=3)
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=["orthogonal", "svd"])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_isometry_of_untied_weights_is_that_of_free_products(steps: int, ensemble: mf.Ensemble | str) -> None:
+    network = mf.Network("vanilla", {"h": mf.Gate(1.2, 0.6)}, ensemble)
+    exact = free_singular_values(network, mf.Inputs(), steps=steps).spread
+    found = mf.untied_isometry(network, length=steps).spreads.at(steps)
+    assert abs(found.value - exact.value) <= found.error + exact.error < 1e-11
+
+
+def test_orthogonal_matrices_do_not_scatter() -> None:
+    """All that m2 has is of the diagonals: 1 + T (spread of φ'²), and nothing without slopes that differ."""
+    linear = mf.untied_isometry(
+        mf.Network("vanilla", {"h": mf.Gate(0.9)}, "orthogonal"), mf.Inputs(power=0.0), length=50
+    )
+    np.testing.assert_allclose(linear.spreads.values, 1.0, atol=1e-11)
+    gaussian, orthogonal = (
+        mf.untied_isometry(mf.Network("vanilla_relu", {"h": mf.Gate(0.8, 0.5)}, each), length=9).spreads.values
+        for each in ("gaussian", "orthogonal")
+    )
+    np.testing.assert_allclose(orthogonal, 1.0 + np.arange(1, 10), rtol=1e-12)
+    np.testing.assert_allclose(gaussian - orthogonal, np.arange(1, 10), rtol=1e-12)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=["orthogonal", "svd"])
+@pytest.mark.parametrize("cell", ["leaky", "gru"])
+def test_the_isometry_of_untied_weights_by_non_crossing_partitions(cell: str, ensemble: mf.Ensemble | str) -> None:
+    """m2 of one step in mpmath, by another route; the reset gate's matrix is read by another one."""
+    network = mf.Network(cell, NETWORKS[cell], ensemble)
+    found = mf.untied_isometry(network, length=1)
+    certificate = mf.certify(mf.fixed_points(network, mf.Inputs(overlap=0.0)), digits=20, isometry=found)
+    (second,) = (each for each in certificate.numbers if each.name == "m2")
+    assert second.holds
+    assert second.bound < 1e-11
+
+
+@pytest.mark.parametrize("cell", ["leaky", "gru", "gru_reset_after"])
+def test_the_isometry_of_untied_weights_is_that_of_simulated_networks(cell: str) -> None:
+    network = mf.Network(cell, NETWORKS.get(cell, NETWORKS["gru"]), "orthogonal")
+    found = mf.untied_isometry(network, length=3).log_spread
+    options = {"length": 15, "steps": 3, "regime": "untied"}
+    wide, narrow = (
+        [_log_spread(each) for each in jacobian(network, mf.Inputs(), hidden=hidden, networks=24, seed=2, **options)]
+        for hidden in (128, 64)
+    )
+    # Effects of order 1/N are taken off.
+    error = math.hypot(2.0 * np.std(wide, ddof=1), np.std(narrow, ddof=1)) / math.sqrt(24)
+    assert abs(2.0 * np.mean(wide) - np.mean(narrow) - found.value) < 4.0 * error
+
+
+def _log_spread(block: NDArray[np.float64]) -> float:
+    squares = np.linalg.svd(block, compute_uv=False) ** 2
+    return math.log(np.mean(squares**2) / np.mean(squares) ** 2)

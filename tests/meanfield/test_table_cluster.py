@@ -53,6 +53,14 @@ def test_a_request_that_kills_its_workers_fails_and_the_others_do_not(told: dict
     assert told["deadly"]["failures"] == ["workers died of it again and again, as they do when memory runs out"]
 
 
+def test_a_batch_whose_worker_dies_is_made_again_one_by_one(told: dict[str, Any], folder: Path) -> None:
+    assert told["together"]["made"] == 80
+    assert told["together"]["failures"] == told["deadly"]["failures"]
+    with Store(folder / "together.sqlite") as store:
+        rows = store.select("SELECT length, predicted_chi FROM recipes WHERE error IS NULL")
+    assert dict(rows) == {length: 1.0 / length for length in range(1, 81)}
+
+
 def test_workers_with_other_code_are_found_out(told: dict[str, Any]) -> None:
     for time in ("early", "late"):
         assert told["own"] in told[time]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import meanfield as mf
 from meanfield.errors import InvalidInput
@@ -16,6 +17,7 @@ from meanfield.recipe_file import parse_network
 from meanfield.table_lookup import lookup
 from meanfield.table_requests import Request
 from meanfield.table_runs import table
+from meanfield.table_scatter import scatters
 from meanfield.table_store import Store
 from meanfield.table_work import failure, perform
 
@@ -207,18 +209,95 @@ def test_an_empty_table_says_so(tmp_path: Path) -> None:
         lookup(tmp_path / "it.sqlite", "gru", length=1, hidden=1)
 
 
+def scattering(seed: int, size: float) -> Numbers:
+    """A smooth surface, and a flat one, about which designs scatter by so much."""
+
+    def numbers(request: Request) -> dict[str, tuple[float | None, float]]:
+        generator = np.random.default_rng([seed, request.length, request.hidden])
+        steep, level = size * generator.standard_normal(2)
+        smooth = math.log(request.length) ** 1.5 - 0.3 * math.log(request.hidden) * math.log(request.length)
+        return {"chi": (smooth + steep, 0.0), "edge": (2.0 + level, 0.0)}
+
+    return numbers
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("size", [1e-3, 0.1])
+def test_errors_cover_designs_that_scatter(tmp_path: Path, size: float, nearest: bool) -> None:
+    """Of further designs at least 95 per cent lie within, four standard deviations of the count allowed for."""
+    generator = np.random.default_rng(8)
+    places = np.exp(generator.uniform(np.log(10), np.log(400), size=(120, 2))).astype(int).tolist()
+    numbers = scattering(8, size)
+    path = filled(tmp_path / "it.sqlite", [{"length": length, "hidden": hidden} for length, hidden in places], numbers)
+    ratios: dict[str, list[float]] = {"chi": [], "edge": []}
+    for length, hidden in np.exp(generator.uniform(np.log(15), np.log(250), size=(150, 2))).astype(int).tolist():
+        found = lookup(path, "gru", length=length, hidden=hidden, nearest=nearest)
+        if found.how == "exact":
+            continue
+        wanted = numbers(Request(cell="gru", inputs=8, length=length, hidden=hidden))
+        for name, (value, _) in wanted.items():
+            number = found.numbers[f"predicted_{name}"]
+            assert value is not None
+            ratios[name].append(abs(number.value - value) / number.error)
+    for listed in ratios.values():
+        missed = sum(ratio > 1.0 for ratio in listed)
+        assert missed <= 0.05 * len(listed) + 4.0 * math.sqrt(0.05 * 0.95 * len(listed))
+    # The flat number has no slope: its error is its scatter, not something far larger.
+    assert np.median(ratios["edge"]) > 0.05
+
+
+def test_neighbours_that_agree_by_chance_do_not_make_an_error_small(tmp_path: Path) -> None:
+    lengths = [2**power for power in range(3, 13)]
+
+    def agreeing(request: Request) -> dict[str, tuple[float | None, float]]:
+        return {"chi": (1.0 if request.length in (64, 128) else 1.0 + 0.1 * (-1) ** request.length.bit_length(), 0.0)}
+
+    path = filled(tmp_path / "it.sqlite", [{"length": each, "hidden": 16} for each in lengths], agreeing)
+    number = lookup(path, "gru", length=90, hidden=16).numbers["predicted_chi"]
+    assert number.value == pytest.approx(1.0)
+    assert 0.1 < number.error < 0.6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scatter_is_that_of_fits_without_a_row(seed: int) -> None:
+    """Each row predicted by a fit to the others, made anew by NumPy's least squares."""
+    generator = np.random.default_rng(seed)
+    offsets, values = generator.standard_normal((20, 3)), generator.standard_normal(20)
+    columns = np.column_stack([np.ones(20), offsets])
+    left_out = []
+    for row in range(20):
+        others = np.arange(20) != row
+        left_out.append(values[row] - columns[row] @ np.linalg.lstsq(columns[others], values[others])[0])
+    wanted = math.sqrt(np.mean(np.square(left_out))) * scipy.stats.t.ppf(0.975, 16)
+    found = scatters([{"chi": (value, 0.0)} for value in values.tolist()], offsets)
+    assert found["chi"] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_few_rows_are_compared_with_their_mean_and_one_tells_nothing() -> None:
+    offsets = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    entries = [{"chi": (value, 0.0)} for value in (1.0, 2.0, 4.0)]
+    left_out = np.array([1.0 - 3.0, 2.0 - 2.5, 4.0 - 1.5])
+    wanted = math.sqrt(np.mean(left_out**2)) * scipy.stats.t.ppf(0.975, 2)
+    assert scatters(entries, offsets)["chi"] == pytest.approx(wanted)
+    assert scatters(entries[:1], offsets[:1]) == {"chi": math.inf}
+    # An axis over which the rows do not differ needs no slope.
+    assert scatters(entries, np.column_stack([offsets[:, 0] + offsets[:, 1], np.zeros(3)]))["chi"] < math.inf
+
+
 def test_designed_recipes_are_predicted_within_the_errors(tmp_path: Path) -> None:
-    """Held-out recipes, designed on their own: parameters and predictions lie within the error of the interpolation."""
+    """Held-out recipes, designed on their own: nearly all predictions lie within the error of the interpolation."""
     task: dict[str, Any] = {"cell": "gru", "inputs": 4, "units": 256, "seed": 1}
-    wanted = [task | {"length": length, "hidden": 32} for length in (8, 16)]
+    wanted = [task | {"length": length, "hidden": 32} for length in (8, 10, 14, 16, 20)]
     path = table(wanted, tmp_path / "it.sqlite", workers=1).path
     held = mf.recipe("gru", length=12, hidden=32, inputs=4, units=256, seed=1).content
     found = lookup(path, "gru", length=12, hidden=32)
     # A designed optimum and its sampled predictions scatter: four of their own errors are allowed on top.
-    for name in ("chi", "final_gradient", "second_moment"):
-        entry, number = held.predictions.numbers[name], found.numbers[f"predicted_{name}"]
-        assert entry.value is not None
-        assert entry.error is not None
-        assert abs(number.value - entry.value) <= number.error + 4.0 * entry.error
+    within = []
+    for name, entry in held.predictions.numbers.items():
+        if entry.value is not None and entry.error is not None:
+            number = found.numbers[f"predicted_{name}"]
+            within.append(abs(number.value - entry.value) <= number.error + 4.0 * entry.error)
+    assert len(within) > 10
+    assert sum(within) >= len(within) - 1
     network = parse_network(found.network_as_json(), "found")
     assert network.gates["f"].bias_mean == found.numbers["gate_f_bias_mean"].value
