@@ -199,8 +199,8 @@ def engines(folder: Path, tasks: int) -> Iterator[Row]:
 
 
 def workers(folder: Path, count: int) -> Iterator[Row]:
-    """The same recipes with one worker and with two."""
-    requests = [{"cell": "gru", "length": 60, "hidden": 64, "inputs": 8, "units": 512, "seed": k} for k in range(count)]
+    """The same tied recipes with one worker and with two: LSTMs of 128 units for 200 steps."""
+    requests = [{"cell": "lstm", "length": 200, "hidden": 128, "inputs": 28, "seed": k} for k in range(count)]
     clocks, recipes, drivers = [], [], []
     for number in (1, 2):
         path = folder / f"workers{number}.sqlite"
@@ -214,7 +214,7 @@ def workers(folder: Path, count: int) -> Iterator[Row]:
         recipes.append(busy)
         drivers.append(driver)
         note = f"processor {busy:.2f} s a recipe, {1e3 * driver:.1f} ms of the driver"
-        yield f"{number} worker{'s' * (number > 1)}", f"{1 / clock:.2f} a second", note
+        yield f"LSTM, T=200, {number} worker{'s' * (number > 1)}", f"{1 / clock:.2f} a second", note
     waits = []
     for number in (1, 2):
         watch = Watch()

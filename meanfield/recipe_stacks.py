@@ -48,13 +48,13 @@ def designed_stack(
         forward = design_layer(request, inputs, progress=progress)
         return [replace(forward, direction=direction) for direction in directions]
     seeds = count(request.seed)
-    read = _sequences(inputs, request)
+    read = sequences_read(inputs, request.seed, request.length)
     reading = inputs
     for layer in range(layers):
         designs = []
         for direction in directions:
             # In reverse the signal is no longer at the beginning: all steps may carry it.
-            own = reading if direction == "forward" or reading.endless else _measured(read[:, ::-1], None)
+            own = reading if direction == "forward" or reading.endless else as_measured(read[:, ::-1], None)
             asked = replace(request, seed=next(seeds))
             designs.append(design_layer(asked, own, layer=layer, direction=direction, progress=progress))
         found += designs
@@ -65,7 +65,7 @@ def designed_stack(
                 passed = states_of(design.network, given, hidden=request.hidden, seed=design.request.seed)
                 states.append(passed if design.direction == "forward" else passed[:, ::-1])
             read = np.concatenate(states, axis=2)
-            reading = _measured(read, inputs.signal)
+            reading = as_measured(read, inputs.signal)
     return found
 
 
@@ -87,7 +87,7 @@ def states_of(network: Network, sequences: Float32, *, hidden: int, seed: int) -
     population = Population(
         network.definition,
         network.laws,
-        _InOrder(**vars(_measured(sequences, None))),
+        _InOrder(**vars(as_measured(sequences, None))),
         layout=Layout(1, total, hidden),
         steps=steps,
         seed=seed,
@@ -101,11 +101,12 @@ def states_of(network: Network, sequences: Float32, *, hidden: int, seed: int) -
     return passed
 
 
-def _sequences(inputs: Inputs, request: LayerRequest) -> Float32:
-    """Sequences of the inputs, as many as the layer above reads."""
+def sequences_read(inputs: Inputs, seed: int, length: int) -> Float32:
+    """Sequences of the inputs on whose states the layer above the first is designed, (sequences, steps, inputs)."""
     wanted = min(READ, inputs.sequences) if isinstance(inputs, MeasuredInputs) else READ
-    return inputs.draw(np.random.default_rng([request.seed, 2000]), wanted, request.length)
+    return inputs.draw(np.random.default_rng([seed, 2000]), wanted, length)
 
 
-def _measured(sequences: Float32, signal: int | None) -> MeasuredInputs:
+def as_measured(sequences: Float32, signal: int | None) -> MeasuredInputs:
+    """Sequences as the inputs of a layer."""
     return Inputs.from_data(np.ascontiguousarray(sequences), signal=signal)

@@ -7,15 +7,13 @@ from itertools import groupby
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from meanfield.inputs import Inputs, MeasuredInputs
+from meanfield.inputs import Inputs
 from meanfield.network import Network
 from meanfield.recipe_file import FurtherLayer, Method, Predictions, RecipeFile
-from meanfield.recipe_stacks import READ, states_of
+from meanfield.recipe_stacks import as_measured, sequences_read, states_of
 from meanfield.recipes import Recipe
 
-Float32 = NDArray[np.float32]
 Direction = Literal["forward", "reverse"]
 
 
@@ -67,30 +65,20 @@ def stack_layers(recipe: Recipe, inputs: Inputs | None = None) -> list[StackLaye
     ]
     if len(members) == 1:
         return members
-    read, signal = _sequences(reading, content.method.seed, content.task.length), reading.signal
+    read, signal = sequences_read(reading, content.method.seed, content.task.length), reading.signal
     found: list[StackLayer] = []
     for layer, level in groupby(members, lambda each: each.layer):
         if layer > 0:
-            reading = _measured(read, signal)
+            reading = as_measured(read, signal)
         states = []
         for each in level:
             order = slice(None, None, -1 if each.direction == "reverse" else 1)
             # In reverse the signal is no longer at the beginning.
             straight = each.direction == "forward" or reading.endless
-            found.append(replace(each, inputs=reading if straight else _measured(read[:, order], None)))
+            found.append(replace(each, inputs=reading if straight else as_measured(read[:, order], None)))
             if layer < members[-1].layer:
                 passed = states_of(each.network, read[:, order], hidden=content.task.hidden, seed=each.method.seed)
                 states.append(passed[:, order])
         if states:
             read = np.concatenate(states, axis=2)
     return found
-
-
-def _sequences(inputs: Inputs, seed: int, length: int) -> Float32:
-    """Those that the layer above the first was designed on states for."""
-    wanted = min(READ, inputs.sequences) if isinstance(inputs, MeasuredInputs) else READ
-    return inputs.draw(np.random.default_rng([seed, 2000]), wanted, length)
-
-
-def _measured(sequences: Float32, signal: int | None) -> MeasuredInputs:
-    return Inputs.from_data(np.ascontiguousarray(sequences), signal=signal)

@@ -300,9 +300,9 @@ def _settle(population: Population) -> int:
 
 def _finite(population: Population, squares: Float64) -> NDArray[np.bool_]:
     """Which networks are within the range of numbers, from second moments of every group, (groups, …)."""
-    finite: NDArray[np.bool_] = np.isfinite(squares).reshape(population.layout.networks, -1).all(axis=1)
+    finite = np.all(np.isfinite(squares).reshape(population.layout.networks, -1), axis=1)
     if not np.any(finite):
         raise NotConverged(
             f"the state left the range of finite numbers by step {population.step}; lower the recurrent gain"
         )
-    return finite
+    return np.asarray(finite)
