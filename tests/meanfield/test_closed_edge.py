@@ -8,9 +8,9 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
+from wild_networks import wild_network
 
 import meanfield as mf
-from meanfield.cells import find
 from meanfield.closed_edge import closed_edge
 from meanfield.closed_growth import closed_growth
 from meanfield.closed_moments import closed_law
@@ -121,17 +121,8 @@ class TestSimulatedNetworks:
 def test_wild_networks_give_numbers_or_none(cell: str) -> None:
     generator = np.random.default_rng(list(NETWORKS).index(cell))
     for _ in range(8):
-        laws = {
-            name: mf.Gate(
-                recurrent_gain=0.0 if name == "z" else float(generator.choice([0.0, 0.5, 3.0, 10.0])),
-                input_gain=float(generator.choice([0.0, 1.0, 10.0])),
-                bias_mean=float(generator.choice([0.0, -50.0, 50.0, 1.0])),
-                bias_std=float(generator.choice([0.0, 0.3, 3.0])),
-            )
-            for name in find(cell).gates
-        }
         try:
-            law = closed_law(mf.Network(cell, laws))
+            law = closed_law(wild_network(cell, generator))
         except mf.NotConverged:
             continue
         with warnings.catch_warnings():

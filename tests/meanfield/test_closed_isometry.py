@@ -11,6 +11,7 @@ import mpmath
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from wild_networks import wild_network
 
 import meanfield as mf
 from meanfield.cells import find
@@ -152,19 +153,10 @@ class TestLimits:
     def test_wild_networks_give_numbers_or_say_why_not(self, cell: str) -> None:
         generator = np.random.default_rng(list(NETWORKS).index(cell))
         for _ in range(6):
-            laws = {
-                name: mf.Gate(
-                    recurrent_gain=0.0 if name == "z" else float(generator.choice([0.0, 0.5, 3.0, 10.0])),
-                    input_gain=float(generator.choice([0.0, 1.0, 10.0])),
-                    bias_mean=float(generator.choice([0.0, -50.0, 50.0, 1.0])),
-                    bias_std=float(generator.choice([0.0, 0.3, 3.0])),
-                )
-                for name in find(cell).gates
-            }
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
-                    found = untied_isometry(mf.Network(cell, laws), length=20)
+                    found = untied_isometry(wild_network(cell, generator), length=20)
                 except mf.NotConverged:
                     assert cell in ("vanilla_relu", "peephole_lstm")  # the others are bounded
                     continue

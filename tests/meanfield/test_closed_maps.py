@@ -9,6 +9,7 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
+from wild_networks import wild_network
 
 import meanfield as mf
 from meanfield.cells import find
@@ -266,18 +267,7 @@ class TestLimits:
     def test_wild_networks_give_numbers_or_say_why_not(self, cell: str) -> None:
         generator = np.random.default_rng(CELLS.index(cell))
         for _ in range(6):
-            laws = {
-                name: {
-                    "recurrent_gain": float(generator.choice([0.0, 0.5, 3.0, 10.0])),
-                    "input_gain": float(generator.choice([0.0, 1.0, 10.0])),
-                    "bias_mean": float(generator.choice([0.0, -50.0, 50.0, 1.0])),
-                    "bias_std": float(generator.choice([0.0, 0.3, 3.0])),
-                }
-                for name in find(cell).gates
-            }
-            if cell == "minimal":
-                laws["z"]["recurrent_gain"] = 0.0
-            wild = mf.Network(cell, {name: mf.Gate(**law) for name, law in laws.items()})
+            wild = wild_network(cell, generator)
             inputs = mf.Inputs(overlap=float(generator.choice([-1.0, 0.5, 1.0])))
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

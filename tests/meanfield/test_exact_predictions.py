@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from wild_networks import wild_network
 
 import meanfield as mf
 from meanfield.cells import find
@@ -121,17 +122,8 @@ def test_reasons_are_given() -> None:
 def test_wild_networks_give_numbers_or_say_why_not(cell: str) -> None:
     generator = np.random.default_rng(100 + CELLS.index(cell))
     for _ in range(6):
-        laws = {
-            name: mf.Gate(
-                recurrent_gain=0.0 if name == "z" else float(generator.choice([0.0, 0.5, 3.0, 10.0])),
-                input_gain=float(generator.choice([0.0, 1.0, 10.0])),
-                bias_mean=float(generator.choice([0.0, -50.0, 50.0, 1.0])),
-                bias_std=float(generator.choice([0.0, 0.3, 3.0])),
-            )
-            for name in find(cell).gates
-        }
         try:
-            found = untied_predictions(mf.Network(cell, laws), length=20)
+            found = untied_predictions(wild_network(cell, generator), length=20)
         except MeanfieldError:
             continue
         _make_sense(found)
