@@ -5,8 +5,6 @@ Equations as in closed_sensitivity and closed_memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +12,9 @@ from meanfield.closed_batch_forms import ManyStepForms
 from meanfield.closed_batch_moments import ManyLaws, forgotten
 from meanfield.closed_cells import Term
 from meanfield.closed_products import times
+from meanfield.closed_sensitivity import sensitivity_of_slopes
 from meanfield.closed_step import carrier_average
-from meanfield.solvers.bounded_arithmetic import Bounded, bounded
+from meanfield.solvers.bounded_arithmetic import Bounded
 
 Float64 = NDArray[np.float64]
 
@@ -29,35 +28,17 @@ def input_response(laws: ManyLaws, reads: Float64) -> Bounded:
     """
     steps = laws.steps
     cell, gains = steps.units.cell, steps.units.squared_gains
-    rows = [*cell.carriers, cell.update]
-    slopes: dict[int, list[Bounded]] = {}
+    slopes: list[list[Bounded] | None] = []
     for variable in range(len(reads)):
-        if np.any(reads[variable]) or np.any(gains[variable]):
-            group = steps.group_of(variable)
-            derived = steps.groups[group].slope_moments(variable)
-            matrices = [*steps.moments[:group], derived, *steps.moments[group + 1 :]]
-            slopes[variable] = [carrier_average(row, laws.mean, laws.second, matrices, group) for row in rows]
-    nothing = bounded(np.zeros(reads.shape[1]))
-    adjoints = [nothing for _ in cell.carriers] + [nothing + 1.0]
-    # Later carriers first: an earlier one acts through the fields that read it.
-    for carrier in reversed(range(len(cell.carriers))):
-        for variable, gain in enumerate(gains[:, carrier]):
-            if np.any(gain):
-                adjoints[carrier] = adjoints[carrier] + _through(slopes[variable], adjoints) * gain
-    total = nothing
-    for variable, power in enumerate(reads):
-        if np.any(power):
-            total = total + _through(slopes[variable], adjoints) * power
-    return total
-
-
-def _through(slopes: Sequence[Bounded], adjoints: Sequence[Bounded]) -> Bounded:
-    """E of the squared adjoint of a variable."""
-    total = bounded(0.0)
-    for slope, adjoint in zip(slopes, adjoints, strict=True):
-        if np.any(adjoint.magnitude) and np.any(slope.magnitude):
-            total = total + slope * adjoint
-    return total
+        if not np.any(reads[variable]) and not np.any(gains[variable]):
+            slopes.append(None)
+            continue
+        group = steps.group_of(variable)
+        derived = steps.groups[group].slope_moments(variable)
+        matrices = [*steps.moments[:group], derived, *steps.moments[group + 1 :]]
+        rows = (*cell.carriers, cell.update)
+        slopes.append([carrier_average(row, laws.mean, laws.second, matrices, group) for row in rows])
+    return sensitivity_of_slopes(slopes, gains, reads)
 
 
 def direct_path(laws: ManyLaws, forms: ManyStepForms) -> tuple[Bounded, Bounded]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from meanfield.closed_moments import ClosedLaw
 from meanfield.closed_step import ClosedStep, carrier_average
 from meanfield.errors import NotConverged
 from meanfield.estimate import Estimate
 from meanfield.solvers.bounded_arithmetic import Bounded, bounded
 
+Float64 = NDArray[np.float64]
 Moved = Sequence[tuple[ClosedLaw, float]]
 
 _POOR = 0.1  # relative error above which something is not a number
@@ -75,29 +79,40 @@ def squared_slopes(step: ClosedStep, mean: Bounded, square: Bounded, name: str) 
 def _sensitivity(step: ClosedStep, mean: Bounded, square: Bounded) -> Bounded:
     cell, network = step.cell, step.network
     inputs = {f"drive {name}": network.gates[name].input_gain ** 2 for name in network.definition.input_gates}
-    powers = {name: sum(inputs.get(member, 0.0) for member in members) for name, members in cell.noises.items()}
-    slopes = {
-        name: squared_slopes(step, mean, square, name)
-        for name, gains in zip(cell.noises, step.squared_gains, strict=True)
-        if powers[name] > 0.0 or gains.any()
-    }
-    adjoints = [bounded(0.0) for _ in cell.carriers] + [bounded(1.0)]
+    powers = [sum(inputs.get(member, 0.0) for member in members) for members in cell.noises.values()]
+    slopes = [
+        squared_slopes(step, mean, square, name) if power > 0.0 or gains.any() else None
+        for name, power, gains in zip(cell.noises, powers, step.squared_gains, strict=True)
+    ]
+    return sensitivity_of_slopes(slopes, step.squared_gains, np.array(powers))
+
+
+def sensitivity_of_slopes(slopes: Sequence[Sequence[Bounded] | None], gains: Float64, powers: Float64) -> Bounded:
+    """S(0) of one network, or of many in the last axis of everything.
+
+    Args:
+        slopes: of every Gaussian variable, mean squares of the slopes of all carriers and of the new state in it; None
+            where it reads neither fields nor inputs.
+        gains: how much of every carrier's mean square is in every variable's variance, (variables, carriers, …).
+        powers: ν² of what inputs add to every variable, (variables, …).
+    """
+    adjoints = [bounded(0.0)] * gains.shape[1] + [bounded(1.0)]
+
+    def reached(variable: int) -> Bounded:
+        """E of the squared adjoint of a variable."""
+        total = bounded(0.0)
+        for slope, adjoint in zip(slopes[variable] or (), adjoints, strict=True):
+            if np.any(adjoint.magnitude) and np.any(slope.magnitude):
+                total = total + slope * adjoint
+        return total
+
     # Later carriers first: an earlier one acts through the fields that read it.
-    for carrier in reversed(range(len(cell.carriers))):
-        for name, gain in zip(cell.noises, step.squared_gains[:, carrier].tolist(), strict=True):
-            if gain > 0.0:
-                adjoints[carrier] = adjoints[carrier] + gain * _through(slopes[name], adjoints)
-    total = bounded(0.0)
-    for name, power in powers.items():
-        if power > 0.0:
-            total = total + power * _through(slopes[name], adjoints)
-    return total
-
-
-def _through(slopes: Sequence[Bounded], adjoints: Sequence[Bounded]) -> Bounded:
-    """E of the squared adjoint of a variable."""
-    total = bounded(0.0)
-    for slope, adjoint in zip(slopes, adjoints, strict=True):
-        if adjoint.magnitude > 0.0 and slope.magnitude > 0.0:
-            total = total + slope * adjoint
-    return total
+    for carrier in reversed(range(gains.shape[1])):
+        for variable, gain in enumerate(gains[:, carrier]):
+            if np.any(gain):
+                adjoints[carrier] = adjoints[carrier] + reached(variable) * gain
+    found = bounded(np.zeros(powers.shape[1:]))
+    for variable, power in enumerate(powers):
+        if np.any(power):
+            found = found + reached(variable) * power
+    return found
