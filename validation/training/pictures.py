@@ -52,7 +52,7 @@ def draw_curves(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
         axes.axhline(row.chance, color="#888888", linewidth=0.8, linestyle=":")
         if row.metric == "mean squared error":
             axes.set_yscale("log")
-        axes.set_title(row.title, fontsize="small")
+        axes.set_title(row.title.replace(", T = ", "\nT = "), fontsize="small")  # else neighbours' titles meet
         axes.set_ylabel(row.metric, fontsize="small")
         axes.set_xlabel("iterations", fontsize="small")
         axes.tick_params(labelsize="small")
