@@ -168,11 +168,11 @@ def search(
             break
         state = evaluated(state, points).after_round()
     finalists = state.finalists(FINALISTS)
-    best, compared = finalists[0], 0
+    best, compared = state.points[finalists[0]], 0
     if len(finalists) > 1 and monotonic() <= end:
         # What was best by the accidents of one set of random numbers is not with others.
-        others = _values_of(terms_at(finalists, replace(layout, groups=2 * layout.groups), seed + 2))
-        best = finalists[int(np.argmax(state.values_at(finalists) + others))]
+        others = values_of(terms_at(state.points[finalists], replace(layout, groups=2 * layout.groups), seed + 2))
+        best = state.points[finalists[int(np.argmax(state.values[finalists] + others))]]
         compared = len(finalists)
     return Design(
         network=network_at(best),
@@ -226,17 +226,18 @@ class SearchState:
         return len(self.best_values)
 
     @cached_property
-    def _values(self) -> Float64:
-        return _values_of(self.terms)
+    def values(self) -> Float64:
+        """J at every point, -inf where there is none."""
+        return values_of(self.terms)
 
     @property
     def best_value(self) -> float:
-        return float(np.max(self._values))
+        return float(np.max(self.values))
 
     @property
     def best(self) -> Float64:
         """The best point, (parameters,)."""
-        return np.asarray(self.points[int(np.argmax(self._values))])
+        return np.asarray(self.points[int(np.argmax(self.values))])
 
     @property
     def known(self) -> tuple[Float64, list[Terms]]:
@@ -244,20 +245,14 @@ class SearchState:
         where = [index for index, each in enumerate(self.terms) if each is not None]
         return self.points[where], [each for each in self.terms if each is not None]
 
-    def finalists(self, count: int) -> Float64:
-        """The best points that are apart from each other, (at most count, parameters), the best one first."""
-        chosen: list[Float64] = []
-        for index in np.argsort(-self._values, kind="stable"):
-            point = self.points[index]
-            apart = all(np.max(np.abs(point - other)) > _APART for other in chosen)
-            if len(chosen) < count and apart and math.isfinite(self._values[index]):
-                chosen.append(point)
-        return np.array(chosen)
-
-    def values_at(self, points: Float64) -> Float64:
-        """J at points that were evaluated."""
-        found = [int(np.flatnonzero(np.all(self.points == point, axis=1))[0]) for point in points]
-        return self._values[found]
+    def finalists(self, count: int) -> list[int]:
+        """Indices of the best points that are apart from each other, at most ``count``, the best one first."""
+        chosen: list[int] = []
+        for index in np.argsort(-self.values, kind="stable").tolist():
+            apart = all(np.max(np.abs(self.points[index] - self.points[other])) > _APART for other in chosen)
+            if len(chosen) < count and apart and math.isfinite(self.values[index]):
+                chosen.append(index)
+        return chosen
 
     def with_terms(self, points: Float64, terms: Sequence[Terms | None]) -> SearchState:
         return replace(self, points=np.concatenate((self.points, points)), terms=(*self.terms, *terms))
@@ -266,7 +261,7 @@ class SearchState:
         return replace(self, best_values=(*self.best_values, self.best_value))
 
 
-def _values_of(terms: Sequence[Terms | None]) -> Float64:
+def values_of(terms: Sequence[Terms | None]) -> Float64:
     return np.array([-math.inf if each is None else each.value() for each in terms])
 
 

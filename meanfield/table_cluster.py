@@ -110,11 +110,8 @@ class Cluster:
             self._threads, self._counted = self._count_threads(), time.monotonic()
         return max(_LEAST, _AHEAD * self._threads)
 
-    def submit(self, key: str, request: str) -> None:
-        self._send(((key, request),))
-
-    def submit_together(self, requests: Task) -> None:
-        self._send(requests)
+    def submit(self, task: Task) -> None:
+        self._send(task)
 
     def _send(self, task: Task) -> Any:
         self._sent += 1

@@ -39,12 +39,8 @@ class Engine(Protocol):
         """How many tasks keep all workers busy."""
         ...
 
-    def submit(self, key: str, request: str) -> None:
-        """Have a request made, a task of its own."""
-        ...
-
-    def submit_together(self, requests: Task) -> None:
-        """Have requests made as one task."""
+    def submit(self, task: Task) -> None:
+        """Have the requests of a task made."""
         ...
 
     def finished(self, timeout: float) -> list[tuple[str, Outcome]]:
@@ -95,11 +91,8 @@ class LocalPool:
     def capacity(self) -> int:
         return 2 * self.workers
 
-    def submit(self, key: str, request: str) -> None:
-        self.submit_together(((key, request),))
-
-    def submit_together(self, requests: Task) -> None:
-        self._waiting.append(requests)
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
         self._feed()
 
     def finished(self, timeout: float) -> list[tuple[str, Outcome]]:

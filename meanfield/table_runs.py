@@ -228,11 +228,7 @@ class _Run:
         self._left[number] = len(task)
         self._flying |= task
         self._task_of |= dict.fromkeys(task, number)
-        requests = tuple((key, request.model_dump_json()) for key, request in task.items())
-        if len(requests) == 1:
-            self._engine.submit(*requests[0])
-        else:
-            self._engine.submit_together(requests)
+        self._engine.submit(tuple((key, request.model_dump_json()) for key, request in task.items()))
 
     def _landed(self, key: str) -> None:
         """A request of a task is dealt with."""

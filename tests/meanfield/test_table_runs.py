@@ -69,8 +69,8 @@ class AllAtOnce:
     def capacity(self) -> int:
         return next(self.sizes)
 
-    def submit(self, key: str, request: str) -> None:
-        self.given.append((key, request))
+    def submit(self, task: tuple[tuple[str, str], ...]) -> None:
+        self.given += task
 
     def finished(self, timeout: float) -> list[tuple[str, Outcome]]:
         done, self.given = self.given, []
